@@ -1,0 +1,50 @@
+"""Fixtures that every test gets: an error that Twisted logs, or a call left scheduled, fails the test."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from twisted.internet import reactor
+from twisted.logger import globalLogPublisher
+
+
+class LoggedErrors(list[Any]):
+    """The failures logged during a test; ``flush`` takes the expected ones out."""
+
+    def flush(self, *kinds: type[BaseException]) -> list[Any]:
+        taken = [f for f in self if not kinds or f.check(*kinds)]
+        self[:] = [f for f in self if f not in taken]
+        return taken
+
+
+@pytest.fixture(autouse=True)
+def logged_errors() -> Iterator[LoggedErrors]:
+    """Collects failures that Twisted logs (unhandled Deferreds among them); a test that expects one flushes it."""
+    errors = LoggedErrors()
+
+    def observe(event: dict[str, Any]) -> None:
+        failure = event.get("log_failure")
+        if failure is not None:
+            errors.append(failure)
+
+    globalLogPublisher.addObserver(observe)
+    try:
+        yield errors
+        gc.collect()
+    finally:
+        globalLogPublisher.removeObserver(observe)
+    assert not errors, "Twisted logged errors:\n" + "\n".join(f.getTraceback() for f in errors)
+
+
+@pytest.fixture(autouse=True)
+def no_pending_calls() -> Iterator[None]:
+    """A delayed call that outlives its test would fire in another one."""
+    yield
+    pending: Callable[[], list[Any]] = reactor.getDelayedCalls  # type: ignore[attr-defined]
+    left = [call for call in pending() if call.active()]
+    for call in left:
+        call.cancel()
+    assert not left, f"delayed calls left behind: {left}"
