@@ -1,0 +1,78 @@
+// The relay's HTTP API: the token, requests, and the stream of events.
+
+const KEY = "jt1078relay.token";
+
+/** An answer of the relay that says why it could not; `code`, `message`, `hint`, `hop` are the fields of its body. */
+export class Problem extends Error {
+  constructor(status, body) {
+    super(body?.message || `HTTP ${status}`);
+    this.status = status;
+    this.code = body?.error || "http_error";
+    this.hint = body?.hint || "";
+    this.hop = body?.hop || "";
+    this.trace = body?.trace || null;
+  }
+}
+
+// The token comes in the address once, is kept for this tab, and leaves the address bar so that it is not shared by a copied link.
+export function takeTokenFromAddress() {
+  const url = new URL(location.href);
+  const token = url.searchParams.get("token");
+  if (token) {
+    sessionStorage.setItem(KEY, token);
+    url.searchParams.delete("token");
+    history.replaceState(null, "", url);
+  }
+}
+
+export const token = () => sessionStorage.getItem(KEY) || "";
+export const setToken = (value) => sessionStorage.setItem(KEY, value);
+
+export async function call(method, path, body) {
+  const headers = { Accept: "application/json" };
+  if (token()) headers.Authorization = `Bearer ${token()}`;
+  if (body !== undefined) headers["Content-Type"] = "application/json";
+  const answer = await fetch(`/api/v1${path}`, { method, headers, body: body === undefined ? undefined : JSON.stringify(body), cache: "no-store" });
+  const text = await answer.text();
+  let data = null;
+  try { data = text ? JSON.parse(text) : null; } catch { data = { message: text.slice(0, 300) }; }
+  if (!answer.ok) throw new Problem(answer.status, data);
+  return data;
+}
+
+/** All items of a list that is given out in pages. */
+export async function all(path) {
+  const items = [];
+  let next = "";
+  do {
+    const joint = path.includes("?") ? "&" : "?";
+    const page = await call("GET", `${path}${joint}limit=500${next ? `&after=${encodeURIComponent(next)}` : ""}`);
+    items.push(...page.items);
+    next = page.next;
+  } while (next);
+  return items;
+}
+
+export function socketAddress(path) {
+  const url = new URL(path, location.href);
+  url.protocol = url.protocol === "https:" || url.protocol === "wss:" ? "wss:" : "ws:";
+  return url;
+}
+
+/** Events of the relay, by WebSocket, for ever: reconnects with back-off. `onState` gets "open" or "lost" with the seconds to the next try. */
+export function watchEvents(onEvent, onState) {
+  let wait = 1;
+  const open = () => {
+    const url = socketAddress("/api/v1/events");
+    url.searchParams.set("token", token());
+    const socket = new WebSocket(url);
+    socket.onopen = () => { wait = 1; onState("open", 0); };
+    socket.onmessage = (message) => { try { onEvent(JSON.parse(message.data)); } catch (problem) { console.warn("event not understood", problem); } };
+    socket.onclose = () => {
+      onState("lost", wait);
+      setTimeout(open, wait * 1000);
+      wait = Math.min(wait * 2, 30);
+    };
+  };
+  open();
+}

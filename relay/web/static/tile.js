@@ -1,0 +1,206 @@
+// One picture of the wall: the video, what it is, how it does, and, when it does not, why and what to do.
+
+import { button, icon, make, size, toast } from "./dom.js";
+import { place, t } from "./i18n.js";
+import { Player } from "./player.js";
+import { call } from "./api.js";
+
+const HOPS = ["requested", "sent", "answered", "connected", "first_packet", "first_key_frame", "first_byte"];
+
+export class Tile {
+  /** `wall` is told of clicks, drops, sound and closing; `terminalOf(sim)` gives what is known of a terminal. */
+  constructor(wall, index) {
+    this.wall = wall;
+    this.index = index;
+    this.what = null;           // {sim, channel, stream}
+    this.player = null;
+    this.sound = false;
+    this.element = make("section", { class: "tile", tabindex: "0" });
+    this.element.addEventListener("click", () => wall.select(this));
+    this.element.addEventListener("focus", () => wall.select(this));
+    this.element.addEventListener("dblclick", () => this.fullscreen());
+    this.element.addEventListener("dragover", (event) => { event.preventDefault(); this.element.classList.add("drop"); });
+    this.element.addEventListener("dragleave", () => this.element.classList.remove("drop"));
+    this.element.addEventListener("drop", (event) => {
+      event.preventDefault();
+      this.element.classList.remove("drop");
+      wall.dropped(this, event.dataTransfer.getData("text/plain"));
+    });
+    this.draw();
+  }
+
+  open(what) {
+    this.close(false);
+    this.what = { stream: "", ...what };
+    this.draw();
+    this.player = new Player(this.video, () => this.address(), () => this.update());
+    this.player.start();
+    this.wall.changed();
+  }
+
+  /** The URL with a fresh token: asked of the relay at each start, since tokens are short. */
+  async address() {
+    const { sim, channel, stream } = this.what;
+    const play = await call("GET", `/terminals/${encodeURIComponent(sim)}/channels/${channel}/play${stream ? `?stream=${stream}` : ""}`);
+    return play.urls.ws_mp4;
+  }
+
+  close(tell = true) {
+    if (this.player) this.player.destroy();
+    this.player = null;
+    this.what = null;
+    this.sound = false;
+    this.detailsOpen = false;
+    this.draw();
+    if (tell) this.wall.changed();
+  }
+
+  setSound(on) {
+    this.sound = on;
+    if (this.video) {
+      this.video.muted = !on;
+      if (on && this.video.paused && this.player?.state === "playing") this.video.play().catch(() => {});
+    }
+    this.update();
+  }
+
+  name() {
+    const terminal = this.wall.terminalOf(this.what.sim);
+    const title = terminal?.plate || this.what.sim;
+    const where = place(this.what.channel);
+    return `${title} · ${t("ch", { n: this.what.channel })}${where ? ` ${where}` : ""}`;
+  }
+
+  draw() {
+    this.element.replaceChildren();
+    this.element.classList.toggle("open", Boolean(this.what));
+    this.video = null;
+    if (!this.what) {
+      this.element.setAttribute("aria-label", t("empty"));
+      this.element.append(make("p", { class: "empty" }, t("empty")));
+      return;
+    }
+    this.video = make("video", { playsinline: true, muted: true, autoplay: true });
+    this.video.muted = !this.sound;
+    this.title = make("span", { class: "title" });
+    this.figures = make("span", { class: "figures" });
+    this.note = make("span", { class: "note" });
+    this.soundButton = button("mute", t("sound"), () => this.wall.giveSound(this.sound ? null : this));
+    this.streamButton = make("button", { type: "button", class: "word", onclick: () => this.switchStream() });
+    this.detailsButton = button("info", t("details"), () => { this.detailsOpen = !this.detailsOpen; this.update(); });
+    this.cover = make("div", { class: "cover" });
+    this.details = make("div", { class: "details", hidden: true });
+    this.element.append(
+      this.video, make("div", { class: "top" }, this.title, this.figures), this.cover, this.details,
+      make("div", { class: "bottom" }, this.note, this.streamButton, this.soundButton, button("camera", t("snapshot"), () => this.snapshot()),
+        this.detailsButton, button("full", t("fullscreen"), () => this.fullscreen()), button("close", t("close"), () => this.close())),
+    );
+    this.update();
+  }
+
+  switchStream() {
+    const stream = this.what.stream === "main" ? "sub" : "main";
+    const sound = this.sound;
+    this.open({ ...this.what, stream });
+    this.setSound(sound);
+  }
+
+  update() {
+    if (!this.what || !this.video) return;
+    const player = this.player;
+    this.element.setAttribute("aria-label", this.name());
+    this.title.textContent = this.name();
+    this.soundButton.replaceChildren(icon(this.sound ? "sound" : "mute"));
+    this.soundButton.setAttribute("aria-pressed", String(this.sound));
+    this.soundButton.title = this.sound ? t("mute") : t("sound");
+    this.streamButton.textContent = this.what.stream === "main" ? t("main_short") : t("sub_short");
+    this.streamButton.title = this.what.stream === "main" ? t("sub") : t("main");
+    this.detailsButton.setAttribute("aria-pressed", String(Boolean(this.detailsOpen)));
+    if (!player) return;
+    this.note.textContent = player.notes[0] || "";
+    this.note.title = player.notes.join("\n");
+    this.drawFigures(player);
+    this.drawCover(player);
+    this.details.hidden = !this.detailsOpen;
+    if (this.detailsOpen) this.drawDetails(player);
+  }
+
+  drawFigures(player) {
+    if (player.state !== "playing" && player.state !== "stalled") { this.figures.replaceChildren(); return; }
+    const { fps, kbps, behind } = player.stats;
+    this.figures.replaceChildren(
+      make("b", {}, fps.toFixed(0)), ` ${t("fps")} `, make("span", { class: "wide" }, `· ${kbps.toFixed(0)} ${t("kbps")} `),
+      make("span", { class: behind > 1 ? "late" : "" }, `· ${behind.toFixed(1)} s`),
+    );
+    this.figures.title = `${t("delay")} ${behind.toFixed(2)} s`;
+  }
+
+  drawCover(player) {
+    const { state, failure } = player;
+    this.cover.hidden = state === "playing";
+    if (this.cover.hidden) return;
+    // Redrawn only when something shown changes: a click between mousedown and mouseup must find its button.
+    const shown = JSON.stringify([state, failure, [...player.hops], player.retryIn, player.silent]);
+    if (shown === this.covered) return;
+    this.covered = shown;
+    const parts = [];
+    if (state === "failed") {
+      parts.push(icon("warn", true), make("p", { class: "cause", role: "alert" }, failure.message));
+      if (failure.hint) parts.push(make("p", { class: "hint" }, failure.hint));
+      if (player.hops.size) parts.push(this.hops(player, failure.hop || true));
+      if (player.retryIn) parts.push(make("p", { class: "again" }, t("again_in", { s: player.retryIn })));
+      parts.push(make("div", { class: "actions" }, make("button", { type: "button", onclick: () => { player.withoutSound = false; player.start(); } }, t("retry"))));
+    } else if (state === "stalled") {
+      parts.push(icon("warn", true), make("p", { class: "cause" }, t("stalled", { s: player.silent })), make("p", { class: "hint" }, t("stalled_hint")));
+    } else {
+      parts.push(make("p", { class: "cause" }, t("waiting")), this.hops(player, false));
+    }
+    for (const part of parts) if (part.classList?.contains("cause")) part.classList.add("shown");
+    this.cover.replaceChildren(...parts);
+  }
+
+  /** The way from the request to the picture, hop by hop, with the milliseconds each was reached at. */
+  hops(player, failed) {
+    const reached = HOPS.filter((hop) => player.hops.has(hop)).length;
+    return make("ol", { class: "hops" }, ...HOPS.map((hop, at) => {
+      const done = player.hops.has(hop);
+      const now = !done && at === reached;
+      return make("li", { class: done ? "done" : now ? (failed ? "failed" : "now") : "" }, make("span", {}, t(`hop_${hop}`)),
+        make("time", {}, done ? `${Math.round(player.hops.get(hop))} ms` : ""));
+    }));
+  }
+
+  drawDetails(player) {
+    const { init, stats, video } = { init: player.init, stats: player.stats, video: this.video };
+    const rows = [
+      [t("d_stream"), this.what.stream ? t(this.what.stream) : "—"],
+      [t("d_codec"), init?.video ? `${init.video.codec} (${init.video.rfc6381})` : "—"],
+      [t("d_size"), video.videoWidth ? `${video.videoWidth} × ${video.videoHeight}` : "—"],
+      [t("d_sound"), init?.audio ? `${init.audio.codec} ${init.audio.sample_rate / 1000} kHz` : player.notes.join("; ") || t("no_sound")],
+      [t("d_rate"), `${stats.fps.toFixed(1)} ${t("fps")}, ${stats.kbps.toFixed(0)} ${t("kbps")}`],
+      [t("d_behind"), `${stats.behind.toFixed(2)} s`],
+      [t("d_received"), size(stats.bytes)], [t("d_lost"), stats.dropped], [t("d_reconnects"), stats.reconnects],
+    ];
+    const list = make("dl", {}, ...rows.flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, String(value))]));
+    this.details.replaceChildren(list, make("h3", {}, t("d_hops")), this.hops(player, false));
+  }
+
+  fullscreen() {
+    if (document.fullscreenElement) document.exitFullscreen();
+    else if (this.what) this.element.requestFullscreen?.().catch((problem) => toast(problem.message));
+  }
+
+  snapshot() {
+    if (!this.video?.videoWidth) return;
+    const canvas = make("canvas", { width: this.video.videoWidth, height: this.video.videoHeight });
+    canvas.getContext("2d").drawImage(this.video, 0, 0);
+    canvas.toBlob((blob) => {
+      const stamp = new Date().toISOString().replace(/[-:]/g, "").replace("T", "-").slice(0, 15);
+      const name = `${this.what.sim}_${this.what.channel}_${stamp}.jpg`;
+      const link = make("a", { href: URL.createObjectURL(blob), download: name });
+      link.click();
+      setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+      toast(t("saved", { name }));
+    }, "image/jpeg", 0.92);
+  }
+}

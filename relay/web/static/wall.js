@@ -1,0 +1,94 @@
+// The wall: one, four, nine or sixteen pictures; what stands where is kept in this browser.
+
+import { toast } from "./dom.js";
+import { t } from "./i18n.js";
+import { Tile } from "./tile.js";
+
+export const LAYOUTS = [1, 4, 9, 16];
+
+export class Wall {
+  constructor(element, terminalOf, onChange) {
+    this.element = element;
+    this.terminalOf = terminalOf;
+    this.onChange = onChange;
+    this.tiles = [];
+    this.selected = null;
+    this.restoring = true;
+  }
+
+  restore() {
+    let saved = {};
+    try { saved = JSON.parse(localStorage.getItem("wall") || "{}"); } catch { saved = {}; }
+    this.setLayout(LAYOUTS.includes(saved.layout) ? saved.layout : 4);
+    (saved.tiles || []).forEach((what, at) => { if (what?.sim && this.tiles[at]) this.tiles[at].open(what); });
+    this.restoring = false;
+    this.onChange();
+    return Boolean(saved.layout);
+  }
+
+  setLayout(count) {
+    this.layout = count;
+    this.element.dataset.layout = String(count);
+    while (this.tiles.length > count) {
+      const tile = this.tiles.pop();
+      if (this.selected === tile) this.selected = null;
+      tile.close(false);
+      tile.element.remove();
+    }
+    while (this.tiles.length < count) {
+      const tile = new Tile(this, this.tiles.length);
+      this.tiles.push(tile);
+      this.element.append(tile.element);
+    }
+    if (!this.selected) this.select(this.tiles[0]);
+    this.changed();
+  }
+
+  select(tile) {
+    if (this.selected === tile) return;
+    this.selected?.element.classList.remove("selected");
+    this.selected = tile;
+    tile.element.classList.add("selected");
+  }
+
+  find(sim, channel) {
+    return this.tiles.find((tile) => tile.what?.sim === sim && tile.what.channel === channel);
+  }
+
+  /** Opens a channel: where it already is, else in the selected tile if that is free, else in the first free one, else instead of the selected one. */
+  open(sim, channel, tile = null) {
+    const there = this.find(sim, channel);
+    if (there && !tile) { there.close(); return; }
+    const free = this.selected && !this.selected.what ? this.selected : this.tiles.find((one) => !one.what);
+    const target = tile || free || this.selected || this.tiles[0];
+    if (!tile && !free) toast(t("full_wall"));
+    if (there && there !== target) there.close(false);
+    target.open({ sim, channel });
+    this.select(target);
+  }
+
+  dropped(tile, text) {
+    const match = /^([0-9a-zA-Z]+)_([0-9]+)$/.exec(text);
+    if (match) this.open(match[1], Number(match[2]), tile);
+  }
+
+  giveSound(tile) {
+    for (const one of this.tiles) if (one !== tile && one.sound) one.setSound(false);
+    if (tile) tile.setSound(true);
+    this.onChange();
+  }
+
+  get sounding() {
+    return this.tiles.find((tile) => tile.sound) || null;
+  }
+
+  changed() {
+    if (this.restoring) return;
+    localStorage.setItem("wall", JSON.stringify({ layout: this.layout, tiles: this.tiles.map((tile) => tile.what) }));
+    this.onChange();
+  }
+
+  redraw() {
+    for (const tile of this.tiles) if (tile.what) tile.update(); else tile.draw();
+  }
+}
