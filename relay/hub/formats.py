@@ -1,0 +1,107 @@
+"""What a viewer asked for, and what the hub may give: output formats, options, framing in WebSocket messages.
+
+An ``OutputFormat`` names one serialisation of one stream; all viewers with equal formats share its bytes.
+
+    container   "flv" | "mp4"
+    framing     "raw" (HTTP body) | "ws" (binary WebSocket messages; server frames carry no mask, RFC 6455 5.1, so one wrapping serves all)
+    media       "av" | "v" | "a"
+    audio       "aac" | "flac" | "opus" | "source" | "none" | "auto" (what ``[audio]`` says for the container)
+    hevc        "enhanced" | "legacy" (FLV only)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from struct import Struct
+from typing import NamedTuple
+
+from relay.errors import RelayError, UsageError
+from relay.settings import Settings
+
+CONTAINERS = ("flv", "mp4")
+FRAMINGS = ("raw", "ws")
+MEDIA = ("av", "v", "a")
+AUDIO_TARGETS = ("auto", "aac", "flac", "opus", "source", "none")
+HEVC = ("enhanced", "legacy")
+
+
+class OutputFormat(NamedTuple):
+    """One serialisation of a stream; equal formats share their bytes."""
+
+    container: str = "flv"
+    framing: str = "raw"
+    media: str = "av"
+    audio: str = "auto"
+    hevc: str = "enhanced"
+
+    def check(self) -> OutputFormat:
+        """Itself, or UsageError for a word that is none of the listed."""
+        for value, allowed in zip(self, (CONTAINERS, FRAMINGS, MEDIA, AUDIO_TARGETS, HEVC), strict=True):
+            if value not in allowed:
+                raise UsageError(f"output format: {value!r} is none of {', '.join(allowed)}")
+        return self
+
+
+class Unsupported(RelayError):
+    """A track the asked-for output cannot carry (HTTP 415); ``track`` is "video" or "audio"."""
+
+    def __init__(self, track: str, codec: str, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.track = track
+        self.codec = codec
+        self.message = message
+        self.hint = hint
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The hub's settings, in one place; ``Options.of(settings)`` takes them from the configuration."""
+
+    gop_frames: int = 300  #: video frames in the GOP cache; more: the cache is dropped until the next key frame
+    gop_bytes: int = 8388608
+    gop_s: float = 12.0
+    queue_bytes: int = 524288  #: live data held for a viewer that does not take it at once
+    queue_s: float = 3.0
+    stuck_s: float = 30.0  #: a viewer that takes nothing for so long is closed
+    audio_wait_s: float = 0.15  #: after the first key frame, where the format can add a track later (FLV, WS-fMP4)
+    audio_wait_fixed_s: float = 1.0  #: after the first key frame, where it cannot (progressive fMP4)
+    video_wait_s: float = 1.5  #: after the first sound, before a stream is taken to have no picture
+    reconnect_s: float = 15.0  #: a live stream without a source keeps its viewers so long
+    stalled_s: float = 5.0  #: a source silent for so long may be replaced by one that nobody asked for
+    flv_audio: str = "aac"
+    mp4_audio: str = "flac"
+    end_on_codec_change: bool = True  #: FLV: another codec ends the viewers, since many players stop there anyway
+
+    @classmethod
+    def of(cls, settings: Settings) -> Options:
+        """From the configuration."""
+        media = settings.media
+        return cls(
+            gop_frames=media.gop_frames,
+            gop_bytes=media.gop_bytes,
+            gop_s=media.gop_s,
+            queue_bytes=media.viewer_queue_bytes,
+            queue_s=media.viewer_queue_ms / 1000,
+            stuck_s=media.viewer_stuck_s,
+            flv_audio=settings.audio.flv,
+            mp4_audio=settings.audio.mp4,
+        )
+
+
+_SHORT = Struct(">BB").pack
+_MEDIUM = Struct(">BBH").pack
+_LONG = Struct(">BBQ").pack
+
+
+def websocket_head(size: int) -> bytes:
+    """The head of one final, unmasked, binary message of ``size`` bytes (RFC 6455 5.2)."""
+    if size < 126:
+        return _SHORT(0x82, size)
+    if size < 65536:
+        return _MEDIUM(0x82, 126, size)
+    return _LONG(0x82, 127, size)
+
+
+def websocket_message(data: bytes) -> bytes:
+    """One binary message."""
+    return websocket_head(len(data)) + data
