@@ -1,0 +1,392 @@
+"""Reads the configuration: TOML, files and environment in, one ``Settings`` out, every fault at once.
+
+Which file, in this order, the first that applies: ``--config FILE``, ``$JT1078RELAY_CONFIG``, ``./jt1078relay.toml``,
+``/etc/jt1078relay.toml``, and else the built-in defaults with the store in ``./jt1078relay-data``. The first two must exist.
+
+Rules for what stands in the file:
+
+* Relative paths (``store.url``, ``tls_*``, ``file:``) count from the directory of the file, not from where the relay was started,
+  so that ``jt1078relay terminal add --config …`` finds the same store from anywhere.
+* A secret is the text itself, or ``"file:/path"`` (its first line), or ``"env:NAME"``. Secrets never appear in messages.
+* An unknown section or key is a fault, with the nearest known name. A section of the contract that this version does not serve is
+  taken with one warning.
+"""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import os
+import re
+import stat
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from relay.errors import ConfigError, RelayError
+from relay.settings import Settings
+from relay.store.database import path_of, url_of
+
+ENVIRONMENT = "JT1078RELAY_CONFIG"
+HERE = "jt1078relay.toml"
+SYSTEM = Path("/etc/jt1078relay.toml")
+
+#: sections that the contract names and a later version serves; True: an array of tables
+NOT_SERVED = {
+    "rtmp": False,
+    "hls": False,
+    "ftp": False,
+    "attachments": False,
+    "recording": False,
+    "cluster": False,
+    "superior": True,
+    "push": True,
+    "hook": True,
+}
+
+#: the contract's example writes this for "a key of yours"; it is no key
+PLACEHOLDER = "…"
+SIGNING_KEY_MIN = 16  #: characters: 128 bits if they are random hex digits' bytes; less invites guessing offline from one token
+TALK_PORTS_MAX = 1000  #: one listening socket each
+
+
+class ConfigurationError(RelayError):
+    """All faults of one configuration."""
+
+    def __init__(self, source: str, faults: list[ConfigError]) -> None:
+        super().__init__("\n".join(f"{source}: {fault}" for fault in faults))
+        self.source = source
+        self.faults = faults
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A configuration that was read, and where from."""
+
+    settings: Settings
+    path: Path | None  #: None: the built-in defaults
+    said: str  #: for the first log line
+    warnings: tuple[str, ...] = ()
+
+
+def locate(explicit: str | None, environ: Mapping[str, str], here: Path) -> tuple[Path | None, str]:
+    """The file to read and the words that say why this one."""
+    if explicit:
+        return here / explicit, f"configuration: {here / explicit} (--config)"
+    named = environ.get(ENVIRONMENT, "")
+    if named:
+        return here / named, f"configuration: {here / named} (${ENVIRONMENT})"
+    if (here / HERE).exists():
+        return here / HERE, f"configuration: {here / HERE} (found here)"
+    if SYSTEM.exists():
+        return SYSTEM, f"configuration: {SYSTEM}"
+    why = f"no --config, no ${ENVIRONMENT}, no {HERE} here, no {SYSTEM}"
+    return None, f"configuration: built-in defaults ({why}), store in {here / 'jt1078relay-data'}"
+
+
+def load(explicit: str | None = None, environ: Mapping[str, str] | None = None, here: Path | None = None) -> Loaded:
+    """Find and read the configuration; raises ConfigurationError."""
+    environ = os.environ if environ is None else environ
+    here = Path.cwd() if here is None else here
+    path, said = locate(explicit, environ, here)
+    if path is None:
+        settings, _ = build({}, here, environ, "built-in defaults")
+        return Loaded(settings, None, said)
+    try:
+        source = path.read_bytes().decode("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as problem:
+        why = problem.strerror or str(problem) if isinstance(problem, OSError) else f"not UTF-8 ({problem})"
+        raise ConfigurationError(str(path), [ConfigError("", f"cannot be read: {why}")]) from None
+    try:
+        tree = tomllib.loads(source)
+    except tomllib.TOMLDecodeError as problem:
+        raise ConfigurationError(str(path), [ConfigError("", f"not TOML: {problem}")]) from None
+    settings, warnings = build(tree, path.resolve().parent, environ, str(path))
+    return Loaded(settings, path, said, tuple(warnings))
+
+
+def build(tree: Mapping[str, Any], base: Path, environ: Mapping[str, str], source: str) -> tuple[Settings, list[str]]:
+    """A parsed file as Settings and warnings; raises ConfigurationError with everything that is wrong."""
+    reader = _Reader(base, environ)
+    settings = reader.settings(tree)
+    if not reader.faults:
+        _together(settings, reader.faults)
+    if reader.faults:
+        raise ConfigurationError(source, reader.faults)
+    return settings, reader.warnings
+
+
+@dataclass(slots=True)
+class _Reader:
+    """One reading: collects faults and warnings instead of stopping at the first."""
+
+    base: Path
+    environ: Mapping[str, str]
+    faults: list[ConfigError] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    def settings(self, tree: Mapping[str, Any]) -> Settings:
+        sections = {f.name: type(getattr(_DEFAULTS, f.name)) for f in fields(Settings)}
+        for name, value in tree.items():
+            if name in NOT_SERVED:
+                self._not_served(name, value)
+            elif name not in sections:
+                self.fault(name, "unknown section" + _hint(name, [*sections, *NOT_SERVED], _owner(name)))
+            elif not isinstance(value, dict):
+                self.fault(name, f"must be a section: [{name}]")
+        built = {}
+        for name, cls in sections.items():
+            table = tree.get(name, {})
+            built[name] = self._section(name, cls, table if isinstance(table, dict) else {})
+        return Settings(**built)
+
+    def fault(self, path: str, message: str) -> None:
+        self.faults.append(ConfigError(path, message))
+
+    def _not_served(self, name: str, value: object) -> None:
+        if NOT_SERVED[name]:
+            if not isinstance(value, list):
+                self.fault(name, f"must be an array of tables: [[{name}]]")
+                return
+        elif not isinstance(value, dict):
+            self.fault(name, f"must be a section: [{name}]")
+            return
+        self.warnings.append(f"{'[[' if NOT_SERVED[name] else '['}{name}{']]' if NOT_SERVED[name] else ']'} is not served by this version")
+
+    def _section(self, section: str, cls: type, table: Mapping[str, Any]) -> Any:
+        known = {f.name: f for f in fields(cls)}
+        values = {}
+        for key in table:
+            if key not in known:
+                self.fault(f"{section}.{key}", "unknown key" + _hint(key, list(known), _owner(key)))
+        for key, option in known.items():
+            default = option.default
+            values[key] = self._value(f"{section}.{key}", table.get(key, default), default, option.metadata)
+        return cls(**values)
+
+    def _value(self, path: str, value: Any, default: Any, rules: Mapping[str, Any]) -> Any:
+        """``value`` as the type of ``default`` and within ``rules``; on a fault the default, so that reading goes on."""
+        count = len(self.faults)
+        if isinstance(default, bool):
+            if not isinstance(value, bool):
+                self.fault(path, f"must be true or false, not {_shown(value)}")
+        elif isinstance(default, int):
+            if isinstance(value, bool) or not isinstance(value, int):
+                self.fault(path, f"must be a whole number, not {_shown(value)}")
+        elif isinstance(default, float):
+            if isinstance(value, bool) or not isinstance(value, int | float) or value != value or value in (float("inf"), float("-inf")):
+                self.fault(path, f"must be a number, not {_shown(value)}")
+            else:
+                value = float(value)
+        elif isinstance(default, tuple):
+            if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
+                self.fault(path, f"must be a list of texts, not {_shown(value)}")
+            else:
+                value = tuple(_CHECKS[rules["check"]](self, path, item) for item in value)
+        elif rules.get("check") == "merge_ms":
+            value = _merge_ms(self, path, value)
+        elif not isinstance(value, str):
+            self.fault(path, f"must be a text, not {'a ' + type(value).__name__ if rules.get('secret') else _shown(value)}")
+        elif rules.get("secret"):
+            value = self._secret(path, value)
+        elif "check" in rules:
+            value = _CHECKS[rules["check"]](self, path, value)
+        elif path.endswith((".tls_certificate", ".tls_key")) and value:
+            value = self._readable(path, value)
+        if len(self.faults) > count:
+            return default
+        low, high = rules.get("low"), rules.get("high")
+        if low is not None and (value < low or (high is not None and value > high)):
+            self.fault(path, f"{value} is out of range: {f'{low} to {high}' if high is not None else f'{low} or more'}")
+        choices = rules.get("choices")
+        if choices is not None and value not in choices:
+            names = ", ".join(str(choice) for choice in choices)
+            near = _hint(value, [c for c in choices if isinstance(c, str)]) if isinstance(value, str) else ""
+            self.fault(path, f"must be one of {names}, not {_shown(value)}{near}")
+        return value if len(self.faults) == count else default
+
+    def _secret(self, path: str, value: str) -> str:
+        if value.startswith("file:"):
+            place = self.base / value[5:]
+            try:
+                lines = place.read_text(encoding="utf-8").splitlines()
+                mode = place.stat().st_mode
+            except (OSError, UnicodeDecodeError) as problem:
+                why = problem.strerror if isinstance(problem, OSError) else "it is not UTF-8"
+                self.fault(path, f"the file {place} cannot be read: {why}")
+                return ""
+            if mode & (stat.S_IROTH | stat.S_IWOTH):
+                self.warnings.append(f"{path}: the file {place} can be read by everybody; chmod 600 it")
+            value = lines[0].strip() if lines else ""
+            if not value:
+                self.fault(path, f"the file {place} is empty")
+        elif value.startswith("env:"):
+            value = self.environ.get(value[4:], "")
+            if not value:
+                self.fault(path, "the environment variable it names is not set")
+        if value == PLACEHOLDER:
+            self.warnings.append(f'{path}: "…" is the placeholder of the documentation and counts as absent')
+            return ""
+        if value and path.startswith("auth.") and len(value) < SIGNING_KEY_MIN:
+            self.fault(path, f"shorter than {SIGNING_KEY_MIN} characters; `openssl rand -hex 32` makes a good one")
+        return value
+
+    def _readable(self, path: str, value: str) -> str:
+        place = self.base / value
+        try:
+            with place.open("rb"):
+                pass
+        except OSError as problem:
+            self.fault(path, f"{place} cannot be read: {problem.strerror}")
+        return str(place)
+
+
+_DEFAULTS = Settings()
+
+
+def _shown(value: object) -> str:
+    text = repr(value) if not isinstance(value, bool) else str(value).lower()
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _owner(key: str) -> str:
+    """The one section that has this key, when there is just one."""
+    owners = [f.name for f in fields(Settings) if key in {k.name for k in fields(getattr(_DEFAULTS, f.name))}]
+    return owners[0] if len(owners) == 1 else ""
+
+
+def _hint(name: str, known: list[str], owner: str = "") -> str:
+    near = difflib.get_close_matches(name.lower().replace("-", "_"), known, n=1, cutoff=0.6)
+    if near:
+        return f"; did you mean {near[0]}?"
+    return f"; it belongs into [{owner}]" if owner else ""
+
+
+def _host(reader: _Reader, path: str, value: str) -> str:
+    if value == "localhost":
+        return "127.0.0.1"
+    try:
+        ipaddress.ip_address(value)
+    except ValueError:
+        reader.fault(path, f'must be a numeric address to bind such as "0.0.0.0", "127.0.0.1" or "::", not {_shown(value)}')
+    return value
+
+
+def _port_range(reader: _Reader, path: str, value: str) -> str:
+    if value in ("", "0"):
+        return ""
+    match = re.fullmatch(r"([0-9]{1,5})(?:-([0-9]{1,5}))?", value)
+    first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
+    if not match or not 1 <= first <= last <= 65535:
+        reader.fault(path, f'must be ports such as "1279-1299" (or "" for none), not {_shown(value)}')
+    elif last - first >= TALK_PORTS_MAX:
+        reader.fault(path, f"more than {TALK_PORTS_MAX} ports")
+    return value
+
+
+def _merge_ms(reader: _Reader, path: str, value: object) -> str:
+    text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    if isinstance(text, str) and (text == "auto" or (text.isascii() and text.isdigit() and (text == "0" or 20 <= int(text) <= 350))):
+        return text
+    reader.fault(path, f'must be "auto", 0 or 20 to 350, not {_shown(value)}')
+    return "auto"
+
+
+def _network(reader: _Reader, path: str, value: str) -> str:
+    try:
+        ipaddress.ip_network(value, strict=False)
+    except ValueError:
+        reader.fault(path, f'must be addresses or networks such as "10.0.0.1" or "10.0.0.0/8", not {_shown(value)}')
+    return value
+
+
+def _origin(reader: _Reader, path: str, value: str) -> str:
+    try:
+        parts = urlsplit(value)
+        more = parts.path or parts.query or parts.fragment or parts.username
+        right = parts.scheme in ("http", "https") and bool(parts.hostname) and not more
+    except ValueError:
+        right = False
+    if not right and value != "*":
+        reader.fault(path, f'must be origins such as "https://fleet.example", not {_shown(value)}')
+    return value
+
+
+def _header(reader: _Reader, path: str, value: str) -> str:
+    if not value.isascii() or not value.isprintable() or ";" in value or "," in value:
+        reader.fault(path, f"must be one list of sources of a Content-Security-Policy, not {_shown(value)}")
+    return value
+
+
+def _store_url(reader: _Reader, path: str, value: str) -> str:
+    if value.startswith(("postgresql:", "postgres:")):
+        reader.fault(path, "PostgreSQL is not served by this version; use sqlite:///…")
+        return value
+    try:
+        place = path_of(value)
+    except ConfigError as problem:
+        reader.fault(path, problem.message)
+        return value
+    return url_of(reader.base / place)
+
+
+_CHECKS = {
+    "host": _host,
+    "port_range": _port_range,
+    "network": _network,
+    "origin": _origin,
+    "header": _header,
+    "store_url": _store_url,
+}
+
+
+# -- what must fit together
+
+
+def listeners(settings: Settings) -> list[tuple[str, str, str, int]]:
+    """Every port that these settings bind: (key, "tcp" or "udp", host, port)."""
+    t, m, h = settings.terminals, settings.media, settings.http
+    found = [
+        ("terminals.tcp_port", "tcp", t.host, t.tcp_port),
+        ("terminals.udp_port", "udp", t.host, t.udp_port),
+        ("terminals.tls_port", "tcp", t.host, t.tls_port),
+        ("media.live_tcp_port", "tcp", m.host, m.live_tcp_port),
+        ("media.live_udp_port", "udp", m.host, m.live_udp_port),
+        ("media.playback_tcp_port", "tcp", m.host, m.playback_tcp_port),
+        ("media.playback_udp_port", "udp", m.host, m.playback_udp_port),
+        ("media.talk_tcp_port", "tcp", m.host, m.talk_tcp_port),
+        ("http.port", "tcp", h.host, h.port),
+        ("http.tls_port", "tcp", h.host, h.tls_port),
+        ("http.platform_port", "tcp", h.host, h.platform_port),
+    ]
+    if m.talk_extra_ports:
+        first, _, last = m.talk_extra_ports.partition("-")
+        found += [("media.talk_extra_ports", "tcp", m.host, n) for n in range(int(first), int(last or first) + 1)]
+    return [one for one in found if one[3]]
+
+
+def _together(settings: Settings, faults: list[ConfigError]) -> None:
+    for name in ("terminals", "media", "http"):
+        section = getattr(settings, name)
+        if bool(section.tls_certificate) != bool(section.tls_key):
+            missing = "tls_key" if section.tls_certificate else "tls_certificate"
+            faults.append(ConfigError(f"{name}.{missing}", "tls_certificate and tls_key go together"))
+        if getattr(section, "tls_port", 0) and not section.tls_certificate:
+            faults.append(ConfigError(f"{name}.tls_certificate", f"{name}.tls_port needs tls_certificate and tls_key"))
+    taken: dict[tuple[str, int], list[tuple[str, str]]] = {}
+    told = set()
+    for key, kind, host, port in listeners(settings):
+        for other, where in taken.setdefault((kind, port), []):
+            if (host == where or _any(host) or _any(where)) and (key, other) not in told:
+                told.add((key, other))
+                faults.append(ConfigError(key, f"{kind.upper()} port {port} is also {other}'s"))
+        taken[kind, port].append((key, host))
+    if settings.auth.signing_key_old and not settings.auth.signing_key:
+        faults.append(ConfigError("auth.signing_key", "missing beside signing_key_old: to rotate, the new key goes here, the former one there"))
+
+
+def _any(host: str) -> bool:
+    return ipaddress.ip_address(host).is_unspecified
