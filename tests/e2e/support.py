@@ -116,13 +116,21 @@ class Product:
 
     def __init__(self, folder: Path, **sections: dict[str, Any]) -> None:
         self.folder = folder
-        self.ports = {name: free_port(socket.SOCK_DGRAM if "udp" in name else socket.SOCK_STREAM) for name in (
-            "terminals_tcp", "terminals_udp", "live_tcp", "live_udp", "playback_tcp", "playback_udp", "http")}
+        self.ports = {
+            name: free_port(socket.SOCK_DGRAM if "udp" in name else socket.SOCK_STREAM)
+            for name in ("terminals_tcp", "terminals_udp", "live_tcp", "live_udp", "playback_tcp", "playback_udp", "http")
+        }
         values: dict[str, dict[str, Any]] = {
             "terminals": {"host": "127.0.0.1", "tcp_port": self.ports["terminals_tcp"], "udp_port": self.ports["terminals_udp"], "registration": "open"},
             "media": {
-                "host": "127.0.0.1", "advertise": "127.0.0.1", "live_tcp_port": self.ports["live_tcp"], "live_udp_port": self.ports["live_udp"],
-                "playback_tcp_port": self.ports["playback_tcp"], "playback_udp_port": self.ports["playback_udp"], "talk_tcp_port": 0, "talk_extra_ports": "",
+                "host": "127.0.0.1",
+                "advertise": "127.0.0.1",
+                "live_tcp_port": self.ports["live_tcp"],
+                "live_udp_port": self.ports["live_udp"],
+                "playback_tcp_port": self.ports["playback_tcp"],
+                "playback_udp_port": self.ports["playback_udp"],
+                "talk_tcp_port": 0,
+                "talk_extra_ports": "",
             },
             "http": {"host": "127.0.0.1", "port": self.ports["http"], "platform_port": 0},
             "store": {"url": f"sqlite:///{folder / 'relay.db'}"},
@@ -130,12 +138,17 @@ class Product:
         for section, entries in sections.items():
             values.setdefault(section, {}).update(entries)
         self.config = folder / "jt1078relay.toml"
-        self.config.write_text("".join(f"[{name}]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in section.items()) for name, section in values.items()), encoding="utf-8")
+        self.config.write_text(
+            "".join(f"[{name}]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in section.items()) for name, section in values.items()),
+            encoding="utf-8",
+        )
         self._tokens: dict[str, str] = {}
         self._terminals: list[Process] = []
 
     def __enter__(self) -> Product:
-        self.process = Process("the relay", [BIN / "twistd", "-n", "--pidfile=", "jt1078relay", "--config", self.config], self.folder / "relay.log", cwd=self.folder)
+        self.process = Process(
+            "the relay", [BIN / "twistd", "-n", "--pidfile=", "jt1078relay", "--config", self.config], self.folder / "relay.log", cwd=self.folder
+        )
         self.process.wait_for_output("")
 
         def ready() -> bool:
@@ -198,7 +211,9 @@ class Product:
     def api(self, method: str, path: str, body: Any = None, expect: int = 200) -> Any:
         """One call of the API."""
         request = urllib.request.Request(
-            f"http://127.0.0.1:{self.ports['http']}/api/v1{path}", method=method, data=None if body is None else json.dumps(body).encode(),
+            f"http://127.0.0.1:{self.ports['http']}/api/v1{path}",
+            method=method,
+            data=None if body is None else json.dumps(body).encode(),
             headers={"Authorization": f"Bearer {self.api_token}", "Content-Type": "application/json"},
         )
         try:
@@ -212,7 +227,8 @@ class Product:
     def terminal(self, phone: str, *words: str, online: bool = True) -> Process:
         """A simulated terminal; returns when the relay says that it is online."""
         process = Process(
-            f"terminal {phone}", [BIN / "jt1078relay", "simulate", "terminal", "--server", f"127.0.0.1:{self.ports['terminals_tcp']}", "--phone", phone, *words],
+            f"terminal {phone}",
+            [BIN / "jt1078relay", "simulate", "terminal", "--server", f"127.0.0.1:{self.ports['terminals_tcp']}", "--phone", phone, *words],
             self.folder / f"terminal-{phone}.log",
         )
         self._terminals.append(process)
@@ -300,7 +316,16 @@ def chromium_options() -> dict[str, Any]:
     """Launch options of Debian's Chromium for Playwright: sound and picture without a person's gesture, no network but loopback."""
     return {
         "executable_path": need("chromium"),
-        "args": ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update",
-                 "--disable-sync", "--autoplay-policy=no-user-gesture-required", "--mute-audio"],
+        "args": [
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-quic",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            "--autoplay-policy=no-user-gesture-required",
+            "--mute-audio",
+        ],
         "env": {**os.environ, "HOME": os.environ.get("HOME", "/tmp")},
     }

@@ -75,7 +75,9 @@ def test_the_demonstration_shows_four_moving_pictures_with_sound(browser: Any, t
         page.locator(".tile.open").first.hover()
         page.locator(".tile.open").first.get_by_role("button", name="Sound").click()
         assert page.evaluate("() => document.querySelector('.tile.open video').muted") is False
-        behind = page.evaluate("() => Math.max(...[...document.querySelectorAll('.tile.open video')].map((v) => v.buffered.end(v.buffered.length - 1) - v.currentTime))")
+        behind = page.evaluate(
+            "() => Math.max(...[...document.querySelectorAll('.tile.open video')].map((v) => v.buffered.end(v.buffered.length - 1) - v.currentTime))"
+        )
         assert behind < 1.6
         assert "token" not in page.url
         shoot(page, "demo")
@@ -111,7 +113,7 @@ def test_a_failure_is_told_in_words_with_its_hop_and_tried_again(browser: Any, t
         shoot(page, "failure")
         terminal.stop()
         relay.terminal(PHONE)
-        moving(page, 1)   # by itself, nobody clicked
+        moving(page, 1)  # by itself, nobody clicked
         assert page.complaints == []
 
 

@@ -15,12 +15,17 @@ pytestmark = pytest.mark.e2e
 PHONE = "13800138000"
 
 
-@pytest.mark.parametrize(("ending", "query", "sound"), [
-    ("flv", {"audio": "source"}, "pcm_alaw"),
-    ("mp4", {}, "flac"),
-    ("flv", {"media": "v"}, None),
-])
-def test_a_viewer_of_an_idle_channel_starts_it_and_sees_and_hears(relay: Product, tmp_path: Path, ending: str, query: dict[str, str], sound: str | None) -> None:
+@pytest.mark.parametrize(
+    ("ending", "query", "sound"),
+    [
+        ("flv", {"audio": "source"}, "pcm_alaw"),
+        ("mp4", {}, "flac"),
+        ("flv", {"media": "v"}, None),
+    ],
+)
+def test_a_viewer_of_an_idle_channel_starts_it_and_sees_and_hears(
+    relay: Product, tmp_path: Path, ending: str, query: dict[str, str], sound: str | None
+) -> None:
     relay.terminal(PHONE)
     path = tmp_path / f"seen.{ending}"
     record(relay.url(f"/live/{PHONE}_1.{ending}", **query), 4, path)
@@ -75,12 +80,15 @@ def test_when_the_last_viewer_has_gone_the_terminal_is_told_to_stop_and_does(tmp
             assert len(player.read(20000)) == 20000
 
 
-@pytest.mark.parametrize(("phone", "words", "status", "code_has", "hop"), [
-    ("13800138999", None, 404, "unknown", "requested"),
-    (PHONE, ["--fault", "refuse=1"], None, "refus", "answered"),
-    (PHONE, ["--fault", "never-connect"], 504, "", "connected"),
-    (PHONE, ["--fault", "no-key-frames"], 504, "", "first_key_frame"),
-])
+@pytest.mark.parametrize(
+    ("phone", "words", "status", "code_has", "hop"),
+    [
+        ("13800138999", None, 404, "unknown", "requested"),
+        (PHONE, ["--fault", "refuse=1"], None, "refus", "answered"),
+        (PHONE, ["--fault", "never-connect"], 504, "", "connected"),
+        (PHONE, ["--fault", "no-key-frames"], 504, "", "first_key_frame"),
+    ],
+)
 def test_a_start_that_fails_says_at_which_hop(tmp_path: Path, phone: str, words: list[str] | None, status: int | None, code_has: str, hop: str) -> None:
     with Product(tmp_path, media={"start_timeout_s": 4}, terminals={"registration": "open", "reply_timeout_s": 2}) as relay:
         if words is not None:
