@@ -171,12 +171,12 @@ export class Tile {
   }
 
   drawDetails(player) {
-    const { init, stats, video } = { init: player.init, stats: player.stats, video: this.video };
+    const { init, stats } = player, { video } = this;
     const rows = [
       [t("d_stream"), this.what.stream ? t(this.what.stream) : "—"],
-      [t("d_codec"), init?.video ? `${init.video.codec} (${init.video.rfc6381})` : "—"],
+      [t("d_codec"), init?.video ? `${init.video} (${/"([^",]*)/.exec(init.mime)?.[1] || ""})` : "—"],
       [t("d_size"), video.videoWidth ? `${video.videoWidth} × ${video.videoHeight}` : "—"],
-      [t("d_sound"), init?.audio ? `${init.audio.codec} ${init.audio.sample_rate / 1000} kHz` : player.notes.join("; ") || t("no_sound")],
+      [t("d_sound"), init?.audio || player.notes.join("; ") || t("no_sound")],
       [t("d_rate"), `${stats.fps.toFixed(1)} ${t("fps")}, ${stats.kbps.toFixed(0)} ${t("kbps")}`],
       [t("d_behind"), `${stats.behind.toFixed(2)} s`],
       [t("d_received"), size(stats.bytes)], [t("d_lost"), stats.dropped], [t("d_reconnects"), stats.reconnects],
