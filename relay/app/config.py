@@ -112,8 +112,7 @@ def build(tree: Mapping[str, Any], base: Path, environ: Mapping[str, str], sourc
     """A parsed file as Settings and warnings; raises ConfigurationError with everything that is wrong."""
     reader = _Reader(base, environ)
     settings = reader.settings(tree)
-    if not reader.faults:
-        _together(settings, reader.faults)
+    _together(settings, reader.faults)
     if reader.faults:
         raise ConfigurationError(source, reader.faults)
     return settings, reader.warnings
@@ -369,8 +368,12 @@ def listeners(settings: Settings) -> list[tuple[str, str, str, int]]:
 
 
 def _together(settings: Settings, faults: list[ConfigError]) -> None:
+    """What concerns several keys; keys that are at fault already stand at their defaults and are left out."""
+    bad = {fault.path for fault in faults}
     for name in ("terminals", "media", "http"):
         section = getattr(settings, name)
+        if bad & {f"{name}.tls_certificate", f"{name}.tls_key"}:
+            continue
         if bool(section.tls_certificate) != bool(section.tls_key):
             missing = "tls_key" if section.tls_certificate else "tls_certificate"
             faults.append(ConfigError(f"{name}.{missing}", "tls_certificate and tls_key go together"))
@@ -379,13 +382,15 @@ def _together(settings: Settings, faults: list[ConfigError]) -> None:
     taken: dict[tuple[str, int], list[tuple[str, str]]] = {}
     told = set()
     for key, kind, host, port in listeners(settings):
+        if key in bad or f"{key.partition('.')[0]}.host" in bad:
+            continue
         for other, where in taken.setdefault((kind, port), []):
             if (host == where or _any(host) or _any(where)) and (key, other) not in told:
                 told.add((key, other))
                 faults.append(ConfigError(key, f"{kind.upper()} port {port} is also {other}'s"))
         taken[kind, port].append((key, host))
     if settings.auth.signing_key_old and not settings.auth.signing_key:
-        faults.append(ConfigError("auth.signing_key", "missing beside signing_key_old: to rotate, the new key goes here, the former one there"))
+        faults.append(ConfigError("auth.signing_key", "missing beside signing_key_old: the new key goes here, the former one there"))
 
 
 def _any(host: str) -> bool:
