@@ -3,23 +3,31 @@
 An ``OutputFormat`` names one serialisation of one stream; all viewers with equal formats share its bytes.
 
     container   "flv" | "mp4"
-    framing     "raw" (HTTP body) | "ws" (binary WebSocket messages; server frames carry no mask, RFC 6455 5.1, so one wrapping serves all)
+    framing     "raw" (HTTP body) | "ws" (WebSocket messages; server frames carry no mask, RFC 6455 5.1, so one wrapping serves all)
+                | "ws-binary" (the same without the text message below)
     media       "av" | "v" | "a"
     audio       "aac" | "flac" | "opus" | "source" | "none" | "auto" (what ``[audio]`` says for the container)
     hevc        "enhanced" | "legacy" (FLV only)
+
+In "ws" of "mp4" every initialisation segment is a message of its own, and a text message goes before it (our own convention, so that a page
+need not parse the segment to make its SourceBuffer):
+
+    {"type": "init", "mime": "video/mp4; codecs=\\"avc1.4D0014,flac\\"", "video": "h264", "width": 704, "height": 576, "audio": "flac", "notes": […]}
 """
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from struct import Struct
 from typing import NamedTuple
 
+from relay.codec.frame import AudioConfig, VideoConfig
 from relay.errors import RelayError, UsageError
 from relay.settings import Settings
 
 CONTAINERS = ("flv", "mp4")
-FRAMINGS = ("raw", "ws")
+FRAMINGS = ("raw", "ws", "ws-binary")
 MEDIA = ("av", "v", "a")
 AUDIO_TARGETS = ("auto", "aac", "flac", "opus", "source", "none")
 HEVC = ("enhanced", "legacy")
@@ -42,7 +50,7 @@ class OutputFormat(NamedTuple):
         return self
 
 
-class Unsupported(RelayError):
+class UnsupportedTrackError(RelayError):
     """A track the asked-for output cannot carry (HTTP 415); ``track`` is "video" or "audio"."""
 
     def __init__(self, track: str, codec: str, message: str, hint: str = "") -> None:
@@ -105,3 +113,17 @@ def websocket_head(size: int) -> bytes:
 def websocket_message(data: bytes) -> bytes:
     """One binary message."""
     return websocket_head(len(data)) + data
+
+
+def init_message(video: VideoConfig | None, audio: AudioConfig | None, notes: list[str]) -> bytes:
+    """The text message that goes before an initialisation segment."""
+    codecs = ",".join(config.rfc6381 for config in (video, audio) if config is not None)
+    body: dict[str, object] = {"type": "init", "mime": f'{"video" if video else "audio"}/mp4; codecs="{codecs}"'}
+    if video is not None:
+        body.update(video=video.codec, width=video.width, height=video.height)
+    if audio is not None:
+        body.update(audio=audio.codec)
+    body["notes"] = notes
+    text = json.dumps(body, ensure_ascii=False).encode()
+    head = websocket_head(len(text))
+    return b"\x81" + head[1:] + text

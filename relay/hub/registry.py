@@ -15,17 +15,25 @@ A stream's source, as the registry sees it:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple, Protocol
 
 from twisted.logger import Logger
 
-from relay.hub.formats import Options
-from relay.hub.merge import Clock, Merge
+from relay.codec.frame import AudioConfig, VideoConfig
+from relay.hub.formats import Options, OutputFormat
+from relay.hub.merge import Clock, DelayedCall, Merge
+from relay.hub.muxers import MUXERS, unsupported
 from relay.hub.stream import Ingest, Stream, Transcoders
+from relay.hub.viewer import Viewer
 from relay.identity import StreamKey
+from relay.mux.base import Muxer
 
 _log = Logger()
+
+SWEEP_S = 1.0
+#: a viewer of an ended stream that takes nothing for so long is cut off
+DRAIN_S = 10.0
 
 
 class Admitted(NamedTuple):
@@ -49,7 +57,10 @@ class Admission(Protocol):
     """
 
     def admit(self, kind: str, sim: str, channel: int, peer: str, transport: str) -> Admitted | Refusal:
-        """``kind`` is the port's ("live", "playback", "talk"), ``sim`` as on the wire, ``peer`` "address:port", ``transport`` "tcp", "tls" or "udp"."""
+        """``kind`` is the port's ("live", "playback", "talk"), ``sim`` as on the wire, ``peer`` "address:port".
+
+        ``transport`` is "tcp", "tls" or "udp".
+        """
 
 
 class Source(Protocol):
@@ -104,16 +115,23 @@ class Registry:
         ingests: IngestFactory,
         admission: Admission | None = None,
         transcoders: Transcoders | None = None,
+        muxers: Mapping[str, Callable[[OutputFormat], Muxer]] | None = None,
+        unsupported: Callable[[str, VideoConfig | AudioConfig], str] = unsupported,
     ) -> None:
         self.clock = clock
         self.options = options
         self.merge = merge
         self.admission = admission  #: may be set later; None admits nothing
         self._ingests = ingests
-        self._transcoders = transcoders
+        self.transcoders = transcoders
+        self.muxers = muxers if muxers is not None else MUXERS
+        self.unsupported = unsupported
+        self._draining: dict[Viewer, None] = {}
+        self._sweep_call: DelayedCall | None = None
         self._streams: dict[StreamKey, Stream] = {}
         self._observers: list[Observer] = []
         self.refused = 0  #: connections not let in, in all
+        self.unhandled = 0  #: faults of our own, each logged with its traceback; 0 in a sound program
 
     # finding ------------------------------------------------------------
 
@@ -167,14 +185,60 @@ class Registry:
     def refuse(self, key: StreamKey, source: Source, refusal: Refusal) -> Refusal:
         """Count a refusal and raise it as an event."""
         self.refused += 1
-        self.emit("refused", key, self._streams.get(key), f"{refusal.reason}: {refusal.message}" if refusal.message else refusal.reason, source.peer)
+        detail = f"{refusal.reason}: {refusal.message}" if refusal.message else refusal.reason
+        self.emit("refused", key, self._streams.get(key), detail, source.peer)
         return refusal
 
     def open(self, key: StreamKey, source: Source, requested: bool = True) -> Stream | Refusal:
         """Join a source to the stream of that key, which is made when it does not exist."""
-        raise NotImplementedError
+        now = self.clock.seconds()
+        stream = self._streams.get(key)
+        if stream is None:
+            stream = self._streams[key] = Stream(self, key, self._ingests(key))
+            if self._sweep_call is None:
+                self._sweep_call = self.clock.callLater(SWEEP_S, self._sweep)
+        elif not requested and not stream.stalled(now):
+            return Refusal("running", "the channel already has a running source, and nobody asked for another")
+        stream.attach_source(source, requested, now)
+        self.emit("connected", key, stream, f"{source.transport} {source.peer}", source.peer)
+        self.emit("first_packet", key, stream, "", source.peer)
+        return stream
+
+    def forget(self, stream: Stream) -> None:
+        """A stream has ended."""
+        if self._streams.get(stream.key) is stream:
+            del self._streams[stream.key]
+
+    def drain(self, viewer: Viewer) -> None:
+        """A viewer of an ended stream still sends what it has queued."""
+        self._draining[viewer] = None
+        if self._sweep_call is None:
+            self._sweep_call = self.clock.callLater(SWEEP_S, self._sweep)
+
+    def _sweep(self) -> None:
+        """Once a second while there is anything to look after."""
+        self._sweep_call = None
+        now = self.clock.seconds()
+        for stream in self.streams():
+            try:
+                stream.sweep(now)
+            except Exception:  # one stream's fault must not end the looking after all others
+                self.unhandled += 1
+                _log.failure("looking after {key} failed", key=str(stream.key))
+        for viewer in list(self._draining):
+            if not viewer.busy or viewer.is_stuck(now, DRAIN_S):
+                del self._draining[viewer]
+                viewer.close("stuck")
+        if self._streams or self._draining:
+            self._sweep_call = self.clock.callLater(SWEEP_S, self._sweep)
 
     def close(self) -> None:
         """End every stream (shutdown)."""
         for stream in self.streams():
             stream.end("shutdown")
+        for viewer in list(self._draining):
+            viewer.close("shutdown")
+        self._draining.clear()
+        if self._sweep_call is not None and self._sweep_call.active():
+            self._sweep_call.cancel()
+        self._sweep_call = None

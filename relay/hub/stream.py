@@ -1,18 +1,38 @@
-"""One stream: frames in, any number of outputs, the GOP cache, the state of its source. (Public face; the inside is written next.)"""
+"""One stream: frames in, any number of outputs, the GOP cache, the state of its source.
+
+    starting ──first key frame, or sound without picture for video_wait_s──→ running
+        ↑                                                                      │ connection lost
+        └──────────────── a source again ──────────────── lost ←───────────────┘
+                                                            │ reconnect_s over (playback: at once)
+    every state ──end(cause)──→ ended                       └──→ ended
+
+A stream outlives its connections: when the terminal reconnects, or another requested connection takes the place of the present one, the viewers stay, and see
+the timeline go on (the ingest is kept) from the new source's first key frame.
+"""
 
 from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from twisted.internet.defer import Deferred
 
-from relay.codec.frame import AudioConfig, Frame, VideoConfig
+from relay.codec.frame import VIDEO, AudioConfig, Frame, VideoConfig
+from relay.errors import RelayError, UsageError
 from relay.hub.formats import OutputFormat
-from relay.hub.stats import StreamStats, ViewerStats
-from relay.hub.viewer import Sink, Viewer, Who
+from relay.hub.gop import GopCache
+from relay.hub.merge import DelayedCall
+from relay.hub.output import Output, refuse, resolve_audio
+from relay.hub.stats import DelayHistogram, Meter, StreamStats, ViewerStats
+from relay.hub.viewer import NOBODY, Sink, Viewer, Who
 from relay.identity import StreamKey
+
+if TYPE_CHECKING:
+    from relay.hub.registry import Registry, Source
+
+#: blocks of transcoded sound kept beside the GOP cache, for outputs that open later
+RECENT_MAX = 2000
 
 
 class Ingest(Protocol):
@@ -41,6 +61,14 @@ class Transcoders(Protocol):
         """A transcoder, or why there is none, in words ("AAC needs the media extra")."""
 
 
+class NotReadyError(RelayError):
+    """``Stream.wait_ready`` was in vain; ``hop`` is the milestone that was not reached: "first_packet", "first_key_frame", "audio"."""
+
+    def __init__(self, hop: str, message: str) -> None:
+        super().__init__(message)
+        self.hop = hop
+
+
 class StreamState(enum.Enum):
     """Where a stream is."""
 
@@ -50,78 +78,591 @@ class StreamState(enum.Enum):
     ENDED = "ended"  #: over; nothing can be attached
 
 
-class Stream:
-    """Frames of one ``StreamKey`` to all who watch it."""
+class Track:
+    """A transcoded track, shared by all outputs that carry it."""
 
-    key: StreamKey
-    state: StreamState
-    video: VideoConfig | None  #: of the present source, once known
-    audio: AudioConfig | None  #: as the terminal sends it
-    requested: bool  #: the present source was asked for by a command of ours
-    ingest: Ingest
-    opened: float  #: monotonic seconds
-    first_packet: float  #: monotonic seconds of the present source's milestones; 0.0 = not yet
-    first_key_frame: float
+    __slots__ = ("_recent", "_stream", "_transcoder", "outputs", "target")
+
+    def __init__(self, stream: Stream, target: str) -> None:
+        self.target = target
+        self.outputs: dict[Output, None] = {}
+        self._stream = stream
+        self._recent: list[Frame] = []
+        self._transcoder: TrackTranscoder | None = None
+
+    def open(self, transcoders: Transcoders, source: AudioConfig, cached: Sequence[Frame]) -> str:
+        """Start transcoding, beginning with the cached blocks; why it cannot be done, or ``""``."""
+        opened = transcoders.open(source, self.target, self._deliver)
+        if isinstance(opened, str):
+            return opened
+        self._transcoder = opened
+        for frame in cached:
+            opened.push(frame)
+        return ""
+
+    @property
+    def config(self) -> AudioConfig:
+        """Of what comes out."""
+        assert self._transcoder is not None  # noqa: S101 - opened
+        return self._transcoder.config
+
+    def push(self, frame: Frame) -> None:
+        """One block of the source."""
+        if self._transcoder is not None:
+            self._transcoder.push(frame)
+
+    def _deliver(self, frame: Frame) -> None:
+        if self._transcoder is None and self._recent:
+            return
+        recent = self._recent
+        if len(recent) < RECENT_MAX:
+            recent.append(frame)
+        stream = self._stream
+        for output in self.outputs:
+            if output.opened:
+                output.write(frame)
+        if not stream.pushing:
+            stream.done()
+
+    def recent(self) -> list[Frame]:
+        """What came out since the last key frame of the picture."""
+        return self._recent
+
+    def key(self) -> None:
+        """A key frame: what was before is no longer needed."""
+        self._recent = []
+
+    def close(self) -> None:
+        """No more frames."""
+        transcoder, self._transcoder = self._transcoder, None
+        if transcoder is not None:
+            transcoder.close()
+
+
+class Stream:
+    """Frames of one ``StreamKey`` to all who watch it. Made by ``Registry.open``."""
+
+    def __init__(self, registry: Registry, key: StreamKey, ingest: Ingest) -> None:
+        self.key = key
+        self.clock = registry.clock
+        self.options = registry.options
+        self.ingest = ingest
+        self.state = StreamState.STARTING
+        self.cause = ""  #: why it ended
+        now = self.clock.seconds()
+        self.opened = now
+        self.video: VideoConfig | None = None  #: of the last key frame
+        self.audio: AudioConfig | None = None  #: as the terminal sends it
+        self.source: Source | None = None
+        self.requested = False  #: the present source was asked for by a command of ours
+        self.first_packet = 0.0  #: monotonic seconds of the present source's milestones; 0.0 = not yet
+        self.first_key_frame = 0.0
+        self.first_picture = 0.0  #: of the stream: when the first key frame and the first sound came
+        self.first_sound = 0.0
+        self.last_packet = 0.0
+        self.last_dts = 0
+        self.gop = GopCache(self.options.gop_frames, self.options.gop_bytes, self.options.gop_s)
+        self.waiting = 0  #: viewers that have got nothing yet: what they wait for is never gathered
+        self.pushing = False
+        # counts
+        self.packets = 0
+        self.bytes = 0
+        self.lost_packets = 0
+        self.frames = 0
+        self.key_frames = 0
+        self.dropped_frames = 0
+        self._registry = registry
+        self._merge = registry.merge
+        self._outputs: dict[OutputFormat, Output] = {}
+        self._picture_outputs: tuple[Output, ...] = ()
+        self._sound_outputs: tuple[Output, ...] = ()
+        self._tracks: dict[str, Track] = {}
+        self._need_key = True
+        self._heard = False  #: sound from the present source
+        self._oldest = 0.0  #: source time of the oldest frame since the last flush
+        self._delay = DelayHistogram()
+        self._meter = Meter(now)
+        self._loss_mark = (0, 0)
+        self._sent_before = 0  #: by outputs that are gone
+        self._opening: DelayedCall | None = None
+        self._opening_at = 0.0
+        self._lost_at = 0.0
+        self._waits: list[tuple[str, Deferred[None], DelayedCall]] = []
+
+    def __repr__(self) -> str:
+        return f"<Stream {self.key} {self.state.value}>"
 
     # from the source -----------------------------------------------------
 
+    def feed(self, raw: Any, now: float) -> None:
+        """One ``RawFrame`` from the listener; ``done()`` once after all of a read."""
+        self.packets += raw.packets
+        self.bytes += len(raw.body) + 30 * raw.packets
+        self.last_packet = now
+        frames = self.ingest.push(raw, now)
+        if frames:
+            self._take(frames)
+
     def push(self, frames: Sequence[Frame]) -> None:
-        """Frames from the ingest, in order. They reach the sockets before this returns, or at the next tick when merging is on."""
-        raise NotImplementedError
+        """Frames of any origin, in order. They reach the sockets before this returns, or at the next tick when merging is on."""
+        self._take(frames)
+        self.done()
+
+    def done(self) -> None:
+        """The end of what one read brought: flush now, or leave it to the tick."""
+        if self._merge.immediate or self.waiting:
+            self.flush()
+        else:
+            self._merge.dirty[self] = None
+
+    def _take(self, frames: Sequence[Frame]) -> None:
+        self.pushing = True
+        gop = self.gop
+        for frame in frames:
+            if frame.kind == VIDEO:
+                if frame.key:
+                    self._key(frame)
+                    continue
+                if self._need_key:
+                    continue
+                self.frames += 1
+                if not gop.add(frame):
+                    self._cache_dropped()
+                for output in self._picture_outputs:
+                    output.write(frame)
+            else:
+                if frame.config is not self.audio or not self._heard:
+                    self._sound(frame)
+                if not gop.add(frame):
+                    self._cache_dropped()
+                for output in self._sound_outputs:
+                    output.write(frame)
+                if self._tracks:
+                    for track in list(self._tracks.values()):
+                        track.push(frame)
+        if frames:
+            self.last_dts = frame.dts
+            if not self._oldest:
+                self._oldest = frames[0].source_time
+        self.pushing = False
+
+    def _key(self, frame: Frame) -> None:
+        """A key frame: the GOP begins again; a new description reaches the outputs first."""
+        self.frames += 1
+        self.key_frames += 1
+        self._need_key = False
+        config = frame.config
+        changed = config is not self.video and config != self.video
+        if changed:
+            self.video = config  # type: ignore[assignment]
+            for output in list(self._outputs.values()):
+                output.video_changed(config, frame.dts)  # type: ignore[arg-type]
+        elif self.video is not None:
+            frame.config = self.video  # one object for equal descriptions, so that comparing is cheap from here on
+        kept = self.gop.restart(frame)
+        for track in self._tracks.values():
+            track.key()
+        for output in self._picture_outputs:
+            output.write_key(frame)
+        if not kept:
+            self._cache_dropped()
+        if not self.first_key_frame:
+            self._first_key(frame, changed)
+        elif changed:
+            self._emit("config_changed", f"video {_describe(self.video)}")
+
+    def _first_key(self, frame: Frame, changed: bool) -> None:
+        now = self.first_key_frame = self.clock.seconds()
+        again = bool(self.first_picture)
+        if not again:
+            self.first_picture = now
+        self.state = StreamState.RUNNING
+        self._emit("first_key_frame", _describe(self.video))
+        if again and changed:
+            self._emit("config_changed", f"video {_describe(self.video)}")
+        self._try_all(now)
+        self._tell_ready()
+
+    def _sound(self, frame: Frame) -> None:
+        """The first block of a source, or a block of another description."""
+        config = frame.config
+        changed = config != self.audio
+        first = self.audio is None
+        now = self.clock.seconds()
+        if changed:
+            self.audio = config  # type: ignore[assignment]
+            if first:
+                self.first_sound = now
+            self._close_tracks()
+            for output in list(self._outputs.values()):
+                output.audio_changed(config, frame.dts)  # type: ignore[arg-type]
+            self._close_tracks(unused=True)
+            self.rewire()
+        else:
+            self.audio = config  # type: ignore[assignment]
+        if not self._heard:
+            self._heard = True
+            self._emit("audio_ready", _describe(self.audio))
+        if changed and not first:
+            self._emit("config_changed", f"audio {_describe(self.audio)}")
+        if first:
+            self._try_all(now)
+            self._tell_ready()
+
+    def _cache_dropped(self) -> None:
+        for output in self._outputs.values():
+            output.drop_cache()
+
+    def flush(self) -> None:
+        """Send what is pending to all viewers."""
+        for output in self._picture_outputs:
+            output.flush()
+        for output in self._sound_outputs:
+            output.flush()
+        if self._tracks:
+            for track in self._tracks.values():
+                for output in list(track.outputs):
+                    output.flush()
+        oldest = self._oldest
+        if oldest:
+            self._oldest = 0.0
+            self._delay.add(self.clock.seconds() - oldest)
+
+    # the source's coming and going ------------------------------------------
+
+    def attach_source(self, source: Source, requested: bool, now: float) -> None:
+        """A connection feeds the stream from now on (called by the registry)."""
+        old, self.source = self.source, source
+        if old is not None:
+            self._emit("replaced", source.peer, peer=source.peer)
+            old.close("replaced")
+        self.requested = requested
+        if old is not None or self.state is StreamState.LOST:
+            self._restart()
+        self.state = StreamState.STARTING
+        self.first_packet = self.last_packet = now
+        self.first_key_frame = 0.0
+        self._heard = False
+
+    def _restart(self) -> None:
+        """Another source: what is cached does not go on with what comes."""
+        self._need_key = True
+        self.gop.clear()
+        self._cache_dropped()
+        restart = getattr(self.ingest, "restart", None)
+        if restart is not None:
+            restart(self.clock.seconds())
 
     def source_lost(self, source: object, cause: str) -> None:
         """The connection that fed this stream is gone. Ignored from a source that has been replaced."""
-        raise NotImplementedError
+        if source is not self.source or self.state is StreamState.ENDED:
+            return
+        self.source = None
+        self.requested = False
+        self._emit("lost", cause)
+        if self.ended():  # an observer ended it
+            return
+        if self.key.kind == "live" and self.source is None:
+            self.state = StreamState.LOST
+            self._lost_at = self.clock.seconds()
+        elif self.source is None:
+            self.end(f"ended: {cause}", drain=True)
 
-    def end(self, cause: str) -> None:
+    def ended(self) -> bool:
+        """It is over."""
+        return self.state is StreamState.ENDED
+
+    def stalled(self, now: float) -> bool:
+        """No source, or one that has been silent for long: an unrequested connection may take its place."""
+        return self.source is None or now - self.last_packet > self.options.stalled_s
+
+    def end(self, cause: str, drain: bool = False) -> None:
         """It is over: outputs end, viewers are closed with ``cause``, the source is closed, the registry forgets the stream."""
-        raise NotImplementedError
+        if self.state is StreamState.ENDED:
+            return
+        self.state = StreamState.ENDED
+        self.cause = cause
+        self._merge.dirty.pop(self, None)
+        self._registry.forget(self)
+        source, self.source = self.source, None
+        if source is not None:
+            source.close(cause)
+        self.flush()
+        for output in list(self._outputs.values()):
+            self.remove(output, cause, drain)
+        self._close_tracks()
+        if self._opening is not None and self._opening.active():
+            self._opening.cancel()
+        self._opening = None
+        waits, self._waits = self._waits, []
+        for _, deferred, call in waits:
+            if call.active():
+                call.cancel()
+            deferred.errback(NotReadyError(self._missing("av"), f"the stream ended: {cause}"))
+        self._emit("ended", cause)
+
+    # outputs ---------------------------------------------------------------
+
+    def rewire(self) -> None:
+        """Work out again which output gets which frames."""
+        outputs = [output for output in self._outputs.values() if output.opened]
+        self._picture_outputs = tuple(output for output in outputs if output.video is not None)
+        self._sound_outputs = tuple(output for output in outputs if output.audio is not None and output.track is None)
+
+    def remove(self, output: Output, cause: str, drain: bool = False) -> None:
+        """Close an output and its viewers."""
+        if self._outputs.get(output.format) is output:
+            del self._outputs[output.format]
+        output.close(cause, drain)
+        self._sent_before += output.sent_total
+        self.rewire()
+
+    def track(self, target: str) -> Track | str:
+        """The transcoded track of that codec, begun when there is none; or why there is none."""
+        track = self._tracks.get(target)
+        if track is not None:
+            return track
+        if self._registry.transcoders is None:
+            return f"{target} needs a transcoder, and none is set up"
+        assert self.audio is not None  # noqa: S101 - asked for only when there is sound
+        track = Track(self, target)
+        cached = [frame for frame in self.gop.frames if frame.kind != VIDEO and frame.config == self.audio]
+        pushing, self.pushing = self.pushing, True
+        problem = track.open(self._registry.transcoders, self.audio, cached)
+        self.pushing = pushing
+        if problem:
+            return problem
+        self._tracks[target] = track
+        return track
+
+    def release(self, track: Track) -> None:
+        """An output does without it; the last one ends it."""
+        if not track.outputs:
+            if self._tracks.get(track.target) is track:
+                del self._tracks[track.target]
+            track.close()
+
+    def _close_tracks(self, unused: bool = False) -> None:
+        for track in list(self._tracks.values()):
+            if not unused or not track.outputs:
+                self._tracks.pop(track.target, None)
+                track.close()
+
+    def try_open(self, output: Output, now: float) -> None:
+        """Open an output if its tracks can be decided; look again when they can."""
+        due = output.open_due(now)
+        if due and (self._opening is None or due < self._opening_at):
+            if self._opening is not None and self._opening.active():
+                self._opening.cancel()
+            self._opening_at = due
+            self._opening = self.clock.callLater(max(due - now, 0.001), self._open_later)
+
+    def _open_later(self) -> None:
+        self._opening = None
+        now = self.clock.seconds()
+        self._sound_alone(now)
+        self._try_all(now)
+        self._tell_ready()
+
+    def _sound_alone(self, now: float) -> None:
+        """Sound without a picture for long enough is a running stream too."""
+        if self.state is StreamState.STARTING and self.first_sound and not self.first_picture:
+            since = max(self.first_sound, self.first_packet)
+            if now - since >= self.options.video_wait_s:
+                self.state = StreamState.RUNNING
+
+    def _try_all(self, now: float) -> None:
+        for output in list(self._outputs.values()):
+            if not output.opened:
+                self.try_open(output, now)
 
     # for players -----------------------------------------------------------
 
     def check(self, fmt: OutputFormat) -> str:
-        """Raise ``Unsupported`` when this output cannot carry what the stream has; else a note on a track that is left out, or ``""``."""
-        raise NotImplementedError
+        """Raise ``UnsupportedTrackError`` when this output cannot carry what the stream has; else a note on a track left out, or ``""``.
+
+        Before the first key frame and the first sound nothing is known: the answer is ``""``.
+        """
+        fmt.check()
+        unsupported = self._registry.unsupported
+        if fmt.media != "a" and self.video is not None and (problem := unsupported(fmt.container, self.video)):
+            raise refuse("video", self.video.codec, problem)
+        target = resolve_audio(fmt, self.options)
+        if fmt.media == "v" or target == "none" or self.audio is None:
+            return ""
+        note = ""
+        if target in ("source", self.audio.codec):
+            note = unsupported(fmt.container, self.audio)
+        elif target not in self._tracks:
+            track = self.track(target)
+            note = track if isinstance(track, str) else unsupported(fmt.container, track.config)
+        if note and (fmt.media == "a" or fmt.audio not in ("auto", "none")):
+            raise refuse("audio", self.audio.codec, note)
+        return note
 
     def attach(
         self,
         fmt: OutputFormat,
         sink: Sink,
-        who: Who | None = None,
+        who: Who = NOBODY,
         preamble: bytes = b"",
-        farewell: bytes = b"",
+        farewell: Callable[[str], bytes] | None = None,
         on_first: Callable[[Viewer], None] | None = None,
         on_close: Callable[[Viewer, str], None] | None = None,
     ) -> Viewer:
         """A new viewer. It gets ``preamble`` (the response head), the container's header and the GOP cache at once, then what comes.
 
-        Before the first key frame it waits for it. ``farewell`` is sent when the hub closes it (a WebSocket close frame).
+        Before the first key frame it waits for it. ``farewell(cause)`` gives what is sent when the hub closes it (a WebSocket close frame).
         ``on_first(viewer)`` is called when the first byte of media was handed to the socket, ``on_close(viewer, cause)`` when the
-        viewer is closed, whoever did it. Raises ``Unsupported`` as ``check`` does, ``UsageError`` on an ended stream.
+        viewer is closed, whoever did it. Raises ``UnsupportedTrackError`` as ``check`` does, ``UsageError`` on an ended stream.
         """
-        raise NotImplementedError
+        if self.state is StreamState.ENDED:
+            raise UsageError(f"{self.key} has ended: {self.cause}")
+        self.check(fmt)
+        now = self.clock.seconds()
+        output = self._outputs.get(fmt)
+        if output is None:
+            output = Output(self, fmt, self._registry.muxers[fmt.container], self._registry.unsupported)
+            self._outputs[fmt] = output
+        viewer = Viewer(output, sink, who, preamble, farewell, on_first, on_close, now)
+        output.add(viewer, now)
+        self._emit("viewers", str(self.viewer_count()))
+        return viewer
+
+    def viewer_gone(self, viewer: Viewer) -> None:
+        """An output has let go of a viewer."""
+        if self.state is not StreamState.ENDED:
+            self._emit("viewers", str(self.viewer_count()))
+
+    def first_byte(self, viewer: Viewer) -> None:
+        """A viewer has got its first bytes of media."""
+
+    def drain(self, viewer: Viewer) -> None:
+        """A closed viewer still has something to send: the registry watches it."""
+        self._registry.drain(viewer)
 
     def wait_ready(self, media: str = "av", timeout: float = 15.0) -> Deferred[None]:
         """Fires when a viewer of that media would get a picture (or sound, for "a" or where no picture comes).
 
-        Fails with ``relay.hub.stream.NotReady`` (``hop``: "first_packet", "first_key_frame", "audio") at the time-out or the stream's end.
+        Fails with ``NotReadyError`` (``hop``: "first_packet", "first_key_frame", "audio") at the time-out or the stream's end.
         """
-        raise NotImplementedError
+        deferred: Deferred[None] = Deferred(self._wait_cancelled)
+        if self.state is StreamState.ENDED:
+            deferred.errback(NotReadyError(self._missing(media), f"the stream ended: {self.cause}"))
+        elif self._is_ready(media):
+            deferred.callback(None)
+        else:
+            call = self.clock.callLater(timeout, self._wait_over, deferred)
+            self._waits.append((media, deferred, call))
+            if self.first_sound and not self.first_picture and self._opening is None:
+                self._opening_at = self.first_sound + self.options.video_wait_s
+                self._opening = self.clock.callLater(max(self._opening_at - self.clock.seconds(), 0.001), self._open_later)
+        return deferred
+
+    def _is_ready(self, media: str) -> bool:
+        if media == "a":
+            return self.audio is not None and self._heard
+        if self.first_key_frame:
+            return True
+        return media == "av" and self.state is StreamState.RUNNING
+
+    def _missing(self, media: str) -> str:
+        if not self.first_packet:
+            return "first_packet"
+        return "audio" if media == "a" else "first_key_frame"
+
+    def _tell_ready(self) -> None:
+        ready = [wait for wait in self._waits if self._is_ready(wait[0])]
+        self._waits = [wait for wait in self._waits if wait not in ready]
+        for _, deferred, call in ready:
+            if call.active():
+                call.cancel()
+            deferred.callback(None)
+        if self._waits and self.first_sound and not self.first_picture and self._opening is None:
+            self._opening_at = self.first_sound + self.options.video_wait_s
+            self._opening = self.clock.callLater(max(self._opening_at - self.clock.seconds(), 0.001), self._open_later)
+
+    def _wait_over(self, deferred: Deferred[None]) -> None:
+        for wait in self._waits:
+            if wait[1] is deferred:
+                self._waits.remove(wait)
+                hop = self._missing(wait[0])
+                deferred.errback(NotReadyError(hop, f"no {hop.replace('_', ' ')} in time"))
+                return
+
+    def _wait_cancelled(self, deferred: Deferred[None]) -> None:
+        for wait in list(self._waits):
+            if wait[1] is deferred:
+                self._waits.remove(wait)
+                if wait[2].active():
+                    wait[2].cancel()
 
     # figures ---------------------------------------------------------------
 
+    def viewer_count(self) -> int:
+        """How many watch."""
+        return sum(len(output) for output in self._outputs.values())
+
+    def sweep(self, now: float) -> None:
+        """Once a second, by the registry: rates, stuck viewers, outputs nobody watches, a source that did not come back."""
+        self._meter.sample(now, self.frames, self.bytes, self.packets, self.lost_packets)
+        for output in list(self._outputs.values()):
+            if output.sweep(now):
+                self.remove(output, "unwatched")
+        self._sound_alone(now)
+        if self.state is StreamState.LOST and now - self._lost_at > self.options.reconnect_s:
+            self.end("connection lost")
+
     def stats(self) -> StreamStats:
         """Rates and totals now."""
-        raise NotImplementedError
+        tick = self._merge.ms
+        p50, p99 = self._delay.percentile(0.5), self._delay.percentile(0.99)
+        return StreamStats(
+            fps=self._meter.fps,
+            bitrate=self._meter.bitrate,
+            loss_percent=self._meter.loss_percent,
+            delay_p50_ms=round(p50 + tick / 2, 2),
+            delay_p99_ms=round(p99 + tick, 2),
+            packets=self.packets,
+            lost=self.lost_packets,
+            bytes=self.bytes,
+            frames=self.frames,
+            key_frames=self.key_frames,
+            dropped_frames=self.dropped_frames,
+            gop_frames=len(self.gop.frames),
+            gop_bytes=self.gop.bytes,
+            viewers=self.viewer_count(),
+            sent_bytes=self._sent_before + sum(output.sent_total for output in self._outputs.values()),
+            uptime_s=round(self.clock.seconds() - self.opened, 3),
+            merge_ms=tick,
+        )
 
     def viewers(self) -> list[ViewerStats]:
         """Every viewer now."""
-        raise NotImplementedError
+        return [viewer.stats() for output in self._outputs.values() for viewer in output.viewers()]
 
     def kick(self, viewer_id: int) -> bool:
         """Close one viewer; False when there is none of that id."""
-        raise NotImplementedError
+        for output in self._outputs.values():
+            for viewer in output.viewers():
+                if viewer.id == viewer_id:
+                    viewer.close("kicked")
+                    return True
+        return False
 
     def take_loss(self) -> float | None:
         """Percent of the packets due since the last call that did not come (for 0x9105); None when no packet was due."""
-        raise NotImplementedError
+        packets, lost = self._loss_mark
+        self._loss_mark = (self.packets, self.lost_packets)
+        lost = self.lost_packets - lost
+        due = self.packets - packets + lost
+        return 100.0 * lost / due if due > 0 else None
+
+    def _emit(self, name: str, detail: str, peer: str = "") -> None:
+        self._registry.emit(name, self.key, self, detail, peer or (self.source.peer if self.source is not None else ""))
+
+
+def _describe(config: VideoConfig | AudioConfig | None) -> str:
+    if isinstance(config, VideoConfig):
+        return f"{config.codec} {config.width}x{config.height}"
+    return f"{config.codec} {config.sample_rate} Hz" if config is not None else ""
