@@ -26,3 +26,27 @@ class Muxer(Protocol):
 
     def write(self, frame: Frame) -> bytes:
         """The frame in this container; ``b""`` for a track that is not configured."""
+
+
+#: what each container has an id for; anything else is transcoded before it comes here, or left out
+CARRIES = {
+    "flv": frozenset({"h264", "h265", "aac", "g711a", "g711u", "mp3", "opus", "flac"}),
+    "mp4": frozenset({"h264", "h265", "aac", "mp3", "opus", "flac"}),
+}
+#: linear PCM in FLV knows these rates only, and 8 kHz is none of them
+FLV_PCM_RATES = frozenset({5512, 11025, 22050, 44100})
+
+_WORDS = {"flv": "FLV", "mp4": "MP4", "g711a": "G.711A", "g711u": "G.711U", "g726": "G.726", "adpcm": "ADPCM", "pcm": "linear PCM", "amr": "AMR"}
+
+
+def unsupported(container: str, config: VideoConfig | AudioConfig) -> str:
+    """Why this container cannot carry this track as it is, in words; ``""`` when it can."""
+    codec = config.codec
+    if codec in CARRIES[container]:
+        return ""
+    if container == "flv" and codec == "pcm" and isinstance(config, AudioConfig) and config.sample_rate in FLV_PCM_RATES:
+        return ""
+    name = _WORDS.get(codec) or (f"payload type {codec[2:]}" if codec.startswith("pt") else codec)
+    if container == "flv" and codec == "pcm":
+        return f"FLV has no form for linear PCM at {config.sample_rate} Hz"  # type: ignore[union-attr]
+    return f"{_WORDS[container]} has no form for {name}"
