@@ -1,0 +1,300 @@
+"""The configuration: which file, every fault at once with its key, secrets, sections of later versions."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from pathlib import Path
+
+import pytest
+
+from relay.app import config
+from relay.app.config import ConfigurationError, build, load
+from relay.settings import Settings
+from tests.shared import SHARED
+
+
+def write(folder: Path, text: str, name: str = "relay.toml") -> Path:
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def faults(folder: Path, text: str, environ: dict[str, str] | None = None) -> dict[str, str]:
+    with pytest.raises(ConfigurationError) as caught:
+        load(str(write(folder, text)), environ or {}, folder)
+    return {fault.path: fault.message for fault in caught.value.faults}
+
+
+def settings(folder: Path, text: str, environ: dict[str, str] | None = None) -> Settings:
+    return load(str(write(folder, text)), environ or {}, folder).settings
+
+
+# -- which file
+
+
+def test_the_order_of_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    system = tmp_path / "etc.toml"
+    monkeypatch.setattr(config, "SYSTEM", system)
+
+    built_in = load(None, {}, here)
+    assert built_in.path is None
+    assert built_in.said == (
+        f"configuration: built-in defaults (no --config, no $JT1078RELAY_CONFIG, no jt1078relay.toml here, no {system}), "
+        f"store in {here}/jt1078relay-data"
+    )
+    assert built_in.settings.store.url == f"sqlite:///{here}/jt1078relay-data/relay.db"
+
+    write(tmp_path, "", "etc.toml")
+    assert load(None, {}, here).said == f"configuration: {system}"
+    write(here, "", "jt1078relay.toml")
+    assert load(None, {}, here).said == f"configuration: {here}/jt1078relay.toml (found here)"
+    write(here, "", "named.toml")
+    assert load(None, {"JT1078RELAY_CONFIG": "named.toml"}, here).said == f"configuration: {here}/named.toml ($JT1078RELAY_CONFIG)"
+    write(here, "", "given.toml")
+    assert load("given.toml", {"JT1078RELAY_CONFIG": "named.toml"}, here).said == f"configuration: {here}/given.toml (--config)"
+
+
+@pytest.mark.parametrize(("explicit", "environ"), [("missing.toml", {}), (None, {"JT1078RELAY_CONFIG": "missing.toml"})])
+def test_a_named_file_must_exist(tmp_path: Path, explicit: str | None, environ: dict[str, str]) -> None:
+    write(tmp_path, "", "jt1078relay.toml")
+    with pytest.raises(ConfigurationError, match=r"missing\.toml: cannot be read: No such file or directory"):
+        load(explicit, environ, tmp_path)
+
+
+def test_a_directory_bytes_and_broken_toml_are_said_in_words(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="cannot be read: Is a directory"):
+        load(str(tmp_path), {}, tmp_path)
+    (tmp_path / "a.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigurationError, match="not UTF-8"):
+        load("a.toml", {}, tmp_path)
+    with pytest.raises(ConfigurationError, match=r"not TOML: .*line 2"):
+        load(str(write(tmp_path, "[http]\nport = \n")), {}, tmp_path)
+
+
+def test_a_byte_order_mark_is_no_fault(tmp_path: Path) -> None:
+    assert settings(tmp_path, "\ufeff[http]\nport = 1\n").http.port == 1
+
+
+# -- values
+
+
+def test_an_empty_file_is_the_defaults_with_the_store_beside_it(tmp_path: Path) -> None:
+    got = settings(tmp_path, "")
+    assert got.store.url == f"sqlite:///{tmp_path}/jt1078relay-data/relay.db"
+    assert (got.terminals, got.media, got.http, got.audio, got.auth, got.limits, got.log, got.metrics) == (
+        Settings().terminals,
+        Settings().media,
+        Settings().http,
+        Settings().audio,
+        Settings().auth,
+        Settings().limits,
+        Settings().log,
+        Settings().metrics,
+    )
+
+
+def test_every_fault_is_told_at_once_with_its_key(tmp_path: Path) -> None:
+    assert faults(
+        tmp_path,
+        """
+        [terminals]
+        registration = "knwon"
+        udp_port = 70000
+        tcp_port = "7808"
+        idle_timeout_s = true
+        retries = 1.5
+        [media]
+        live_tcp_prt = 3
+        talk_extra_ports = "1299-1279"
+        merge_ms = 10
+        sim_bytes = 12
+        idle_stop_s = -1
+        [http]
+        host = "example.org"
+        registration = "open"
+        trusted_proxies = ["10.0.0.0/33"]
+        cors_origins = "https://a.example"
+        [metrics]
+        enabled = 1
+        [store]
+        url = "mysql://x"
+        [auth]
+        signing_key = "short"
+        [supperior]
+        """,
+    ) == {
+        "supperior": "unknown section; did you mean superior?",
+        "terminals.registration": "must be one of known, first-seen, open, not 'knwon'; did you mean known?",
+        "terminals.udp_port": "70000 is out of range: 0 to 65535",
+        "terminals.tcp_port": "must be a whole number, not '7808'",
+        "terminals.idle_timeout_s": "must be a number, not true",
+        "terminals.retries": "must be a whole number, not 1.5",
+        "media.live_tcp_prt": "unknown key; did you mean live_tcp_port?",
+        "media.talk_extra_ports": 'must be ports such as "1279-1299" (or "" for none), not \'1299-1279\'',
+        "media.merge_ms": 'must be "auto", 0 or 20 to 350, not 10',
+        "media.sim_bytes": "must be one of 0, 6, 10, not 12",
+        "media.idle_stop_s": "-1.0 is out of range: 0.0 or more",
+        "http.host": 'must be a numeric address to bind such as "0.0.0.0", "127.0.0.1" or "::", not \'example.org\'',
+        "http.registration": "unknown key; it belongs into [terminals]",
+        "http.trusted_proxies": 'must be addresses or networks such as "10.0.0.1" or "10.0.0.0/8", not \'10.0.0.0/33\'',
+        "http.cors_origins": "must be a list of texts, not 'https://a.example'",
+        "metrics.enabled": "must be true or false, not 1",
+        "store.url": 'must be "sqlite:///relative/path" or "sqlite:////absolute/path"',
+        "auth.signing_key": "shorter than 16 characters; `openssl rand -hex 32` makes a good one",
+    }
+
+
+@pytest.mark.parametrize(
+    ("line", "value"),
+    [
+        ('merge_ms = "auto"', "auto"),
+        ("merge_ms = 0", "0"),
+        ('merge_ms = "100"', "100"),
+        ("merge_ms = 350", "350"),
+    ],
+)
+def test_merge_ms_is_a_word_or_a_number(tmp_path: Path, line: str, value: str) -> None:
+    assert settings(tmp_path, f"[media]\n{line}\n").media.merge_ms == value
+
+
+@pytest.mark.parametrize("text", ["merge_ms = 19", "merge_ms = 351", "merge_ms = true", 'merge_ms = "fast"', "merge_ms = -1", "merge_ms = 100.0"])
+def test_other_values_of_merge_ms_are_faults(tmp_path: Path, text: str) -> None:
+    assert list(faults(tmp_path, f"[media]\n{text}\n")) == ["media.merge_ms"]
+
+
+def test_whole_numbers_do_for_seconds_and_localhost_for_an_address(tmp_path: Path) -> None:
+    got = settings(tmp_path, '[terminals]\nidle_timeout_s = 60\n[http]\nhost = "localhost"\n')
+    assert got.terminals.idle_timeout_s == 60.0
+    assert isinstance(got.terminals.idle_timeout_s, float)
+    assert got.http.host == "127.0.0.1"
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
+def test_no_second_is_infinite(tmp_path: Path, value: str) -> None:
+    assert list(faults(tmp_path, f"[terminals]\nidle_timeout_s = {value}\n")) == ["terminals.idle_timeout_s"]
+
+
+def test_relative_paths_count_from_the_file(tmp_path: Path) -> None:
+    (tmp_path / "conf").mkdir()
+    write(tmp_path / "conf", '[store]\nurl = "sqlite:///data/a.db"\n')
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    loaded = load("../conf/relay.toml", {}, elsewhere)
+    assert loaded.settings.store.url == f"sqlite:///{tmp_path}/conf/data/a.db"
+
+
+# -- what must fit together
+
+
+def test_two_listeners_on_one_port_are_a_fault_of_the_second(tmp_path: Path) -> None:
+    assert faults(tmp_path, "[http]\nport = 7808\n[media]\nlive_udp_port = 7808\ntalk_tcp_port = 1285\n") == {
+        "http.port": "TCP port 7808 is also terminals.tcp_port's",
+        "media.live_udp_port": "UDP port 7808 is also terminals.udp_port's",
+        "media.talk_extra_ports": "TCP port 1285 is also media.talk_tcp_port's",
+    }
+
+
+def test_the_same_port_of_two_addresses_or_switched_off_is_none(tmp_path: Path) -> None:
+    settings(tmp_path, '[http]\nport = 7808\nhost = "127.0.0.1"\n[terminals]\nhost = "10.0.0.1"\n')
+    got = settings(tmp_path, "[terminals]\ntcp_port = 0\nudp_port = 0\n[http]\nport = 0\nplatform_port = 0\n")
+    assert "http.port" not in {key for key, *_ in config.listeners(got)}
+
+
+def test_certificate_and_key_go_together_and_must_be_readable(tmp_path: Path) -> None:
+    write(tmp_path, "x", "cert.pem")
+    text = '[terminals]\ntls_port = 8443\n[http]\ntls_certificate = "cert.pem"\n[media]\ntls_certificate = "cert.pem"\ntls_key = "key.pem"\n'
+    assert faults(tmp_path, text) == {
+        "terminals.tls_certificate": "terminals.tls_port needs tls_certificate and tls_key",
+        "http.tls_key": "tls_certificate and tls_key go together",
+        "media.tls_key": f"{tmp_path}/key.pem cannot be read: No such file or directory",
+    }
+
+
+# -- secrets
+
+
+def test_secrets_come_from_text_file_or_environment(tmp_path: Path) -> None:
+    key = "k" * 32
+    secret = write(tmp_path, f"{key}\nsecond line\n", "key")
+    secret.chmod(0o600)
+    assert settings(tmp_path, f'[auth]\nsigning_key = "{key}"\n').auth.signing_key == key
+    assert settings(tmp_path, '[auth]\nsigning_key = "file:key"\n').auth.signing_key == key
+    assert settings(tmp_path, f'[auth]\nsigning_key = "file:{secret}"\n').auth.signing_key == key
+    assert settings(tmp_path, '[auth]\nsigning_key = "env:KEY"\n', {"KEY": key}).auth.signing_key == key
+
+
+def test_secrets_that_cannot_be_had_are_faults_that_do_not_tell_them(tmp_path: Path) -> None:
+    write(tmp_path, "\n", "empty")
+    write(tmp_path, "planted-short", "short")
+    found = faults(
+        tmp_path,
+        '[auth]\nsigning_key = "file:nowhere"\nsigning_key_old = "file:empty"\n[metrics]\ntoken = "env:NOT_SET"\n',
+    )
+    assert found["auth.signing_key"] == f"the file {tmp_path}/nowhere cannot be read: No such file or directory"
+    assert found["auth.signing_key_old"] == f"the file {tmp_path}/empty is empty"
+    assert found["metrics.token"] == "the environment variable it names is not set"
+    assert "planted" not in str(faults(tmp_path, '[auth]\nsigning_key = "file:short"\n'))
+    assert "12345" not in str(faults(tmp_path, "[auth]\nsigning_key = 12345\n"))
+
+
+def test_secrets_do_not_stand_in_the_settings_repr(tmp_path: Path) -> None:
+    got = settings(tmp_path, f'[auth]\nsigning_key = "{"planted" * 5}"\n[metrics]\ntoken = "planted-token"\n')
+    assert "planted" not in repr(got)
+
+
+def test_a_secret_file_open_to_all_is_warned_of(tmp_path: Path) -> None:
+    write(tmp_path, "k" * 32, "key").chmod(0o644)
+    loaded = load(str(write(tmp_path, '[auth]\nsigning_key = "file:key"\n')), {}, tmp_path)
+    assert loaded.warnings == (f"auth.signing_key: the file {tmp_path}/key can be read by everybody; chmod 600 it",)
+
+
+def test_a_former_key_needs_a_present_one(tmp_path: Path) -> None:
+    assert list(faults(tmp_path, f'[auth]\nsigning_key_old = "{"k" * 32}"\n')) == ["auth.signing_key"]
+
+
+# -- sections of the contract
+
+
+def test_sections_of_later_versions_are_taken_with_one_warning_each(tmp_path: Path) -> None:
+    text = '[rtmp]\nport = 1935\n[hls]\nx = 1\n[[superior]]\nname = "a"\n[[superior]]\nname = "b"\n'
+    text += "[[push]]\n[[hook]]\n[ftp]\n[attachments]\n[recording]\n[cluster]\n"
+    loaded = load(str(write(tmp_path, text)), {}, tmp_path)
+    assert loaded.warnings == tuple(
+        f"{name} is not served by this version"
+        for name in ("[rtmp]", "[hls]", "[[superior]]", "[[push]]", "[[hook]]", "[ftp]", "[attachments]", "[recording]", "[cluster]")
+    )
+
+
+def test_their_shape_is_checked(tmp_path: Path) -> None:
+    assert faults(tmp_path, "hls = 1\nhttp = 2\n[superior]\n[[ftp]]\n") == {
+        "hls": "must be a section: [hls]",
+        "http": "must be a section: [http]",
+        "superior": "must be an array of tables: [[superior]]",
+        "ftp": "must be a section: [ftp]",
+    }
+
+
+def test_the_contracts_own_file_loads(tmp_path: Path) -> None:
+    contract = SHARED / "contract.md"
+    if not contract.exists():
+        pytest.skip(f"{contract} is not there")
+    found = re.search(r"```toml\n(.*?)```", contract.read_text(encoding="utf-8"), re.DOTALL)
+    assert found is not None
+    loaded = load(str(write(tmp_path, found[1])), {}, tmp_path)
+    assert loaded.settings.auth.signing_key == "", "the placeholder is no key"
+    assert loaded.settings.media.advertise == "203.0.113.10"
+    assert loaded.settings.store.url == "sqlite:////var/lib/jt1078relay/relay.db"
+    assert [w for w in loaded.warnings if "placeholder" in w]
+
+
+def test_whatever_stands_in_the_tree_only_config_errors_come_out(tmp_path: Path) -> None:
+    odd = [None, True, 0, -1, 1.5, "", "x", [], ["x", 1], {}, {"a": {}}, [{}]]
+    names = {name: list(getattr(Settings(), name).__dataclass_fields__) for name in Settings().__dataclass_fields__}
+    for value in odd:
+        for section, keys in names.items():
+            for tree in ({section: value}, {section: dict.fromkeys(keys, value)}, {"cluster": value, "superior": value}):
+                with contextlib.suppress(ConfigurationError):
+                    build(tree, tmp_path, {}, "test")
