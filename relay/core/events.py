@@ -1,0 +1,107 @@
+"""What happens, told to whoever listens: the page, the API's event stream, hooks, the log of alarms.
+
+An event is a small dict of JSON's types; ``event``, ``id`` and ``time`` are always there::
+
+    {"event": "terminal.online", "id": 17, "time": "2026-11-21T09:30:00.250+08:00", "sim": "13800138000", "peer": "10.0.0.7:40112"}
+
+============================  =======================================================================================
+terminal.online               a terminal has authenticated; ``edition``, ``peer``, ``transport``
+terminal.offline              its link ended; ``reason``
+terminal.replaced             a second link with its number authenticated and took over
+terminal.refused              a link was not let in; ``reason``: "unknown sim", "wrong code", "someone else's sim" …
+terminal.address_changed      alarm: it authenticated from another host than the last time
+terminal.identity_changed     alarm: another terminal id, plate or ICCID under the same number
+terminal.flapping             alarm: banned for a while, it connects too often
+terminal.alarm                alarm bits of its position reports that were set or cleared; ``set``, ``cleared``, ``video_set`` …
+terminal.updated              attributes or channels became known
+stream.started                first key frame (or first sound) of a channel
+stream.ended                  the channel has no media any more; ``reason``
+stream.start_failed           a start did not succeed; ``code``, ``hop``
+stream.refused                a media connection was not let in; ``reason``, ``peer``
+stream.not_stopped            alarm: it goes on sending although it was told to stop, repeatedly
+stream.sim_differs            media came under another number than the signalling's and was joined to a request
+============================  =======================================================================================
+
+Nothing here may be caused once a packet: publishers speak of changes, and count the rest.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+from twisted.logger import Logger
+
+log = Logger()
+
+Event = dict[str, Any]
+Listener = Callable[[Event], None]
+
+#: the standards' own zone
+BEIJING = timezone(timedelta(hours=8))
+
+RECENT = 500  #: events kept for a page that comes later; a few hundred bytes each
+LISTENERS_MAX = 1000  #: one an open page; each costs a call an event
+
+#: what somebody should look at
+ALARMS = frozenset(
+    {
+        "terminal.address_changed",
+        "terminal.identity_changed",
+        "terminal.flapping",
+        "terminal.alarm",
+        "terminal.refused",
+        "stream.not_stopped",
+    }
+)
+
+
+def iso_time(unix: float) -> str:
+    """Seconds since 1970 as the API writes times: ISO 8601, milliseconds, the standards' zone."""
+    return datetime.fromtimestamp(unix, UTC).astimezone(BEIJING).isoformat(timespec="milliseconds")
+
+
+class Events:
+    """The bus. Publishing calls every listener at once, in this thread; a listener keeps its own bounded queue if it is slow."""
+
+    def __init__(self, wall: Callable[[], float], recent: int = RECENT) -> None:
+        self._wall = wall  #: seconds since 1970
+        self._listeners: list[Listener] = []
+        self._next_id = 1
+        self.recent: deque[Event] = deque(maxlen=recent)
+        self.published = 0
+
+    def publish(self, name: str, **fields: Any) -> Event:
+        """Tell everybody; returns the event."""
+        event: Event = {"event": name, "id": self._next_id, "time": iso_time(self._wall()), **fields}
+        self._next_id += 1
+        self.published += 1
+        self.recent.append(event)
+        for listener in list(self._listeners):
+            try:
+                listener(event)
+            except Exception:
+                # a listener's bug: logged as such, the others hear the event all the same
+                log.failure("listener failed at {event}", event=name)
+        return event
+
+    def subscribe(self, listener: Listener, after_id: int | None = None) -> Callable[[], None]:
+        """Call ``listener(event)`` from now on; with ``after_id``, first for what is still kept and newer. Returns what ends it.
+
+        Raises OverflowError when there are too many.
+        """
+        if len(self._listeners) >= LISTENERS_MAX:
+            raise OverflowError(f"{LISTENERS_MAX} listeners already")
+        if after_id is not None:
+            for event in list(self.recent):
+                if event["id"] > after_id:
+                    listener(event)
+        self._listeners.append(listener)
+
+        def stop() -> None:
+            if listener in self._listeners:
+                self._listeners.remove(listener)
+
+        return stop

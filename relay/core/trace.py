@@ -1,0 +1,104 @@
+"""The trace of one start: which hop was reached when, and where it stopped.
+
+    requested → sent → answered → connected → first_packet → first_key_frame → first_byte
+
+``answered`` may come after the hops behind it: media connections overtake the terminal's 0x0001. So the hop at which a
+start stopped is the first one missing *after* the last one reached.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from relay.core.events import iso_time
+
+REQUESTED = "requested"  #: somebody wanted the channel
+SENT = "sent"  #: 0x9101 written to the signalling link
+ANSWERED = "answered"  #: the terminal's 0x0001 with result 0
+CONNECTED = "connected"  #: its media connection (UDP: the first datagram)
+FIRST_PACKET = "first_packet"  #: the first whole JT/T 1078 packet of the channel
+FIRST_KEY_FRAME = "first_key_frame"  #: the first picture a player can begin with (audio only: the first sound)
+FIRST_BYTE = "first_byte"  #: the first byte of media handed to a viewer's socket
+
+HOPS = (REQUESTED, SENT, ANSWERED, CONNECTED, FIRST_PACKET, FIRST_KEY_FRAME, FIRST_BYTE)
+
+NOTES_MAX = 16  #: remarks kept per trace; retries and refusals repeat
+
+
+class Trace:
+    """Times of one start, in seconds of the clock that the caller passes."""
+
+    __slots__ = ("_at", "_details", "channel", "failure", "notes", "purpose", "sim", "started", "stream", "wall")
+
+    def __init__(self, sim: str, channel: int, now: float, wall: float, stream: str = "", purpose: str = "") -> None:
+        self.sim = sim
+        self.channel = channel
+        self.stream = stream  #: "main" or "sub", as asked of the terminal
+        self.purpose = purpose  #: who began it
+        self.started = now
+        self.wall = wall  #: the same moment, seconds since 1970
+        self.notes: list[tuple[float, str]] = []
+        self.failure = ""  #: code of the error it ended with; empty while it goes on and when it succeeded
+        self._at: dict[str, float] = {REQUESTED: now}
+        self._details: dict[str, str] = {}
+
+    def mark(self, hop: str, now: float, detail: str = "") -> None:
+        """The hop was reached; only the first time counts."""
+        if hop not in self._at:
+            self._at[hop] = now
+            if detail:
+                self._details[hop] = detail
+
+    def note(self, text: str, now: float) -> None:
+        """Something worth knowing that is no hop: a retry, a refused connection."""
+        if len(self.notes) < NOTES_MAX:
+            self.notes.append((now, text))
+
+    def reached(self, hop: str) -> bool:
+        """Whether the hop has a time."""
+        return hop in self._at
+
+    def at(self, hop: str) -> float | None:
+        """When the hop was reached."""
+        return self._at.get(hop)
+
+    @property
+    def missing(self) -> str:
+        """The hop it waits for, or stopped at; empty when all were reached."""
+        last = max(HOPS.index(hop) for hop in self._at)
+        return HOPS[last + 1] if last + 1 < len(HOPS) else ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """For the error body and the API: ``at_ms`` since the start, ``took_ms`` since the hop before it in time."""
+        hops: list[dict[str, Any]] = []
+        before = self.started
+        for hop, at in sorted(self._at.items(), key=lambda item: (item[1], HOPS.index(item[0]))):
+            entry: dict[str, Any] = {"hop": hop, "at_ms": _ms(at - self.started), "took_ms": _ms(at - before)}
+            if hop in self._details:
+                entry["detail"] = self._details[hop]
+            hops.append(entry)
+            before = at
+        return {
+            "sim": self.sim,
+            "channel": self.channel,
+            "stream": self.stream,
+            "purpose": self.purpose,
+            "started": iso_time(self.wall),
+            "hops": hops,
+            "missing": self.missing,
+            "failure": self.failure,
+            "notes": [{"at_ms": _ms(at - self.started), "note": text} for at, text in self.notes],
+        }
+
+    def describe(self) -> str:
+        """One line for the log: ``requested 0, sent 1, answered 46, connected 80 ms``."""
+        reached = sorted(self._at.items(), key=lambda item: (item[1], HOPS.index(item[0])))
+        return ", ".join(f"{hop} {_ms(at - self.started)}" for hop, at in reached) + " ms"
+
+
+def _ms(seconds: float) -> int:
+    return round(seconds * 1000)
+
+
+Wall = Callable[[], float]
