@@ -1,0 +1,618 @@
+"""The core of one JT/T 808 link, without I/O: bytes, messages and the time in; events and bytes out.
+
+The platform's side (the relay) and the terminal's side (the simulator) are the same machine; the platform's also decides
+nothing about who is let in: it holds a terminal's messages until it is told.
+
+Phases of the platform's side, and what becomes of a message in each::
+
+                    0x0100            0x0102             0x0001         any other
+    NEW             event, DECIDING   event, DECIDING    ignored        answered "failed" (1), counted; event ``Unadmitted`` once.
+                                                                        With ``silent_ok``: event ``Silent``, DECIDING
+    DECIDING        held              held               ignored        held (at most HELD_MAX), then treated as the phase decided on says
+    READY           event             event              matched        answered, deduplicated, event ``Received``
+    CLOSED          ignored           ignored            ignored        ignored
+
+    DECIDING ends with ``registered()`` (→ NEW: the terminal now authenticates), ``authenticated()`` (→ READY or NEW)
+    or ``admitted()`` (→ READY). 0x0003 in READY leads back to NEW. A 0x0100 or 0x0102 in READY changes the phase only if it succeeds.
+
+JT/T 808 clauses kept here: 4.4 framing and header (``framing``, ``header``), 4.4.3 sub-packages (``subpackages``), 6.x answers
+(``session_replies``), retransmission T(N+1) = T(N) x (N+1) (``session_requests``).
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import OrderedDict
+from zlib import crc32
+
+from relay.errors import DecodeError, FrameError, SequenceError
+from relay.identity import phone_key
+from relay.jt808.framing import Deframer
+from relay.jt808.header import Header, decode_frame
+from relay.jt808.messages.base import MESSAGES, Body
+from relay.jt808.messages.general import PlatformResendRequest, RegistrationResponse, ResendRequest, Result, TerminalResendRequest
+from relay.jt808.messages.multimedia import MultimediaResponse
+from relay.jt808.session_events import (
+    Accepted,
+    Authenticating,
+    Broken,
+    BusyError,
+    Ended,
+    Event,
+    Failed,
+    Foreign,
+    GaveUp,
+    Phase,
+    Received,
+    Registering,
+    Replied,
+    Role,
+    SessionOptions,
+    Silent,
+    Unadmitted,
+)
+from relay.jt808.session_replies import (
+    PLATFORM_GENERAL,
+    SERIAL_MAY_LACK,
+    STANDARD_UPLINK,
+    TERMINAL_GENERAL,
+    UNANSWERED,
+    UNANSWERED_DOWN,
+    expectation,
+)
+from relay.jt808.session_requests import PENDING_MAX, Request, Requests, Verdict
+from relay.jt808.subpackages import Reassembler, SentPieces, split
+
+HELD_MAX = 32  #: messages held while the store decides; a terminal sends a few position reports behind its 0x0102
+REPEATS_KEPT = 16  #: (msg_id, serial) remembered to tell repeats; a repeat comes among the next few messages
+WRONG_PROTOCOL_S = 5.0  #: a link that began as another protocol gets so long to show one good frame
+MEDIA_IDS_MAX = 125  #: 重传包总数 of 0x8800
+
+_GENERAL = struct.Struct(">HHB")
+_WORD = struct.Struct(">H")
+
+REGISTER = 0x0100
+AUTHENTICATE = 0x0102
+DEREGISTER = 0x0003
+HEARTBEAT = 0x0002
+TIME_QUERY = 0x0004
+RESEND_UP = 0x0005
+RESEND_DOWN = 0x8003
+MULTIMEDIA = 0x0801
+
+#: how other protocols begin that are met on this port
+_STRANGERS = (
+    (b"01cd", "JT/T 1078 media"),
+    (b"GET ", "HTTP"),
+    (b"POST ", "HTTP"),
+    (b"HEAD ", "HTTP"),
+    (b"OPTIONS ", "HTTP or RTSP"),
+    (b"DESCRIBE ", "RTSP"),
+    (b"CONNECT ", "HTTP"),
+    (b"PUT ", "HTTP"),
+    (b"\x16\x03", "TLS"),
+    (b"SSH-", "SSH"),
+    (b"\x5b\x00\x00", "JT/T 809"),
+)
+
+
+class Session:
+    """One link. After every call look at ``events()`` and ``bytes_to_send()``."""
+
+    __slots__ = (
+        "_deciding", "_deframer", "_done", "_events", "_held", "_next_serial", "_out", "_parts", "_registration", "_requests", "_sent", "_stranger_at", "_told",
+        "bytes_in", "bytes_out", "duplicates", "edition", "errors", "frames_in", "frames_out", "key", "last_frame", "opened", "options",
+        "phase", "phone", "protocol_version", "role",
+    )  # fmt: skip
+
+    def __init__(self, role: Role, options: SessionOptions, now: float, phone: str = "", edition: int = 0, protocol_version: int = 1) -> None:
+        self.role = role
+        self.options = options
+        self.phase = Phase.NEW if role is Role.PLATFORM else Phase.READY
+        self.phone = phone  #: as on the wire, repeated in every header
+        self.key = phone_key(phone) if phone else ""  #: "" until the first good frame
+        self.edition = edition  #: 2011, 2013, 2019; 0 = not known yet (then 2013 is written)
+        self.protocol_version: int | None = protocol_version if edition >= 2019 else None
+        self.opened = now
+        self.last_frame = now  #: when the last good frame came
+        self.bytes_in = self.bytes_out = self.frames_in = self.frames_out = self.duplicates = 0
+        self.errors: dict[str, int] | None = None  #: dropped frames by reason
+        self._deframer = Deframer()
+        self._next_serial = 0
+        self._out: list[bytes] = []
+        self._events: list[Event] = []
+        self._stranger_at = 0.0
+        self._told = False
+        self._deciding = 0  #: id of the message that is being decided on
+        self._registration: tuple[int, bytes] | None = None  #: serial of the last 0x0100 and the frame that answered it
+        # made when first needed: ten thousand idle terminals hold none of these
+        self._requests: Requests | None = None
+        self._parts: Reassembler | None = None
+        self._sent: SentPieces | None = None
+        self._held: list[tuple[Header, bytes]] | None = None
+        self._done: OrderedDict[int, tuple[int, int]] | None = None  #: msg_id << 16 | serial -> (CRC of the body, result)
+
+    # ---- in ---------------------------------------------------------------------------------------------------------
+
+    def receive(self, data: bytes, now: float) -> None:
+        """Bytes of the stream, in any portions."""
+        if self.phase is Phase.CLOSED:
+            return
+        if not self.frames_in and not self.bytes_in:
+            self._look_for_stranger(data, now)
+        self.bytes_in += len(data)
+        for piece in self._deframer.feed(data):
+            if isinstance(piece, FrameError):
+                self._broken(piece.reason, str(piece))
+                continue
+            try:
+                header, body = decode_frame(piece)
+            except FrameError as problem:
+                self._broken(problem.reason, str(problem))
+                continue
+            self.take(header, body, now)
+
+    def take(self, header: Header, body: bytes, now: float) -> None:
+        """One good frame (UDP: the adapter has found out whose it is)."""
+        if self.phase is Phase.CLOSED:
+            return
+        self.frames_in += 1
+        self.last_frame = now
+        self._stranger_at = 0.0
+        if (header.phone != self.phone or header.protocol_version != self.protocol_version) and not self._identify(header):
+            return
+        if header.encryption:
+            self._encrypted(header, body)
+        elif header.is_subpackage:
+            self._piece(header, body, now)
+        else:
+            self._whole(header, body, False, now)
+
+    def tick(self, now: float) -> None:
+        """Time has passed."""
+        if self.phase is Phase.CLOSED:
+            return
+        if self._requests is not None:
+            for verdict in self._requests.due(now):
+                self._judged(verdict, None, None, b"", "")
+        if self._parts is not None:
+            for lack in self._parts.missing(now):
+                self._ask_again(lack.msg_id, lack.original_serial, lack.indexes, lack.first_body)
+            for gone in self._parts.tick(now):
+                self._emit(GaveUp(gone.msg_id, f"{gone.received} of {gone.total} sub-packages of 0x{gone.msg_id:04X}: {gone.reason}"))
+        if self._stranger_at and now >= self._stranger_at:
+            self.end("wrong protocol")
+        elif self.options.idle_timeout_s and now >= self.last_frame + self.options.idle_timeout_s:
+            self.end(f"no message for {self.options.idle_timeout_s:g} s")
+        elif self.phase is not Phase.READY and now >= self.opened + self.options.register_timeout_s:
+            self.end(f"not authenticated within {self.options.register_timeout_s:g} s")
+
+    def next_deadline(self) -> float | None:
+        """When ``tick`` has something to do."""
+        if self.phase is Phase.CLOSED:
+            return None
+        times = []
+        if self.options.idle_timeout_s:
+            times.append(self.last_frame + self.options.idle_timeout_s)
+        if self.phase is not Phase.READY:
+            times.append(self.opened + self.options.register_timeout_s)
+        if self._stranger_at:
+            times.append(self._stranger_at)
+        for part in (self._requests, self._parts):
+            if part is not None and (deadline := part.next_deadline()) is not None:
+                times.append(deadline)
+        return min(times) if times else None
+
+    # ---- out --------------------------------------------------------------------------------------------------------
+
+    def events(self) -> list[Event]:
+        """What happened since the last call."""
+        events, self._events = self._events, []
+        return events
+
+    def frames_to_send(self) -> list[bytes]:
+        """What is to be written, frame by frame (UDP: one datagram each)."""
+        frames, self._out = self._out, []
+        return frames
+
+    def bytes_to_send(self) -> bytes:
+        """The same for a stream."""
+        return b"".join(self.frames_to_send())
+
+    def send(self, message: Body, now: float) -> int:
+        """Send a message that awaits nothing; gives the serial of its first frame."""
+        return self._send(message)[0]
+
+    def request(
+        self,
+        message: Body,
+        now: float,
+        *,
+        timeout_s: float | None = None,
+        repeats: int | None = None,
+        context: object = None,
+    ) -> Request:
+        """Send a message whose reply is awaited: an event ``Replied`` or ``Failed`` with this request follows.
+
+        ``timeout_s`` limits the whole; without it only the repeats do. Raises BusyError when too many wait already.
+        """
+        requests = self._requests = self._requests or Requests()
+        if len(requests) >= PENDING_MAX:
+            raise BusyError(f"{len(requests)} requests already await replies of {self.phone}")
+        serial, frames = self._send(message)
+        request = Request(
+            message.KEY,
+            serial,
+            frames,
+            expectation(message.KEY, self.role is Role.PLATFORM),
+            now,
+            self.options.first_timeout_s,
+            self.options.repeats if repeats is None else repeats,
+            timeout_s,
+            context,
+        )
+        requests.add(request)
+        return request
+
+    def cancel(self, request: Request) -> None:
+        """Wait no longer for its reply; no event follows."""
+        if self._requests is not None:
+            self._requests.drop(request)
+
+    def answer(self, header: Header, result: int = Result.OK) -> None:
+        """The general answer (0x8001 or 0x0001) to one message."""
+        general = PLATFORM_GENERAL if self.role is Role.PLATFORM else TERMINAL_GENERAL
+        self._put(general, _GENERAL.pack(header.serial, header.msg_id, result))
+
+    def reply(self, message: Body) -> int:
+        """A special answer; the caller has put the ``reply_serial`` in."""
+        return self._send(message)[0]
+
+    # ---- decisions about admission (platform) ----------------------------------------------------------------------------
+
+    def registered(self, header: Header, result: int, auth_code: str = "", now: float = 0.0) -> None:
+        """Answer a 0x0100: 0 and the code, or 1 vehicle known already, 2 vehicle unknown, 3 terminal known already, 4 terminal unknown."""
+        response = RegistrationResponse(reply_serial=header.serial, result=result, auth_code=auth_code if result == 0 else None)
+        self.send(response, now)
+        self._registration = header.serial, self._out[-1]
+        if self.phase is Phase.DECIDING:
+            self._decide(Phase.NEW, now)
+
+    def authenticated(self, header: Header, ok: bool, now: float) -> None:
+        """Answer a 0x0102."""
+        self._answer_once(header, 0, Result.OK if ok else Result.FAILURE)
+        if ok or self.phase is Phase.DECIDING:
+            self._decide(Phase.READY if ok else Phase.NEW, now)
+
+    def admitted(self, ok: bool, now: float) -> None:
+        """Let a terminal in that did not authenticate, or not."""
+        if self.phase is Phase.DECIDING:
+            self._decide(Phase.READY if ok else Phase.NEW, now)
+
+    def end(self, reason: str) -> None:
+        """No more: fails what waits and asks for the link to be closed. Safe to call again."""
+        if self.phase is Phase.CLOSED:
+            return
+        self.phase = Phase.CLOSED
+        if self._requests is not None:
+            for request in self._requests.clear():
+                self._emit(Failed(request, "closed", 0))
+        if self._parts is not None:
+            self._parts.clear()
+        self._held = None
+        self._emit(Ended(reason))
+
+    # ---- frames -----------------------------------------------------------------------------------------------------
+
+    def _identify(self, header: Header) -> bool:
+        """Whose link is it, and in which edition? False: not this terminal's frame."""
+        key = phone_key(header.phone)
+        if self.key and key != self.key and (self.phase is not Phase.NEW or self.role is Role.TERMINAL):
+            self._emit(Foreign(header))
+            if header.msg_id not in UNANSWERED and self.role is Role.PLATFORM:
+                mine = self.phone, self.protocol_version
+                self.phone, self.protocol_version = header.phone, header.protocol_version
+                self.answer(header, Result.FAILURE)
+                self.phone, self.protocol_version = mine
+            return False
+        self.key = key
+        self.phone = header.phone
+        self.protocol_version = header.protocol_version
+        if header.protocol_version is not None:
+            self.edition = 2019
+        elif self.edition >= 2019:
+            self.edition = 2013
+        return True
+
+    def _piece(self, header: Header, body: bytes, now: float) -> None:
+        """A sub-package. JT/T 1078 §4.1 wants each acknowledged by itself; JT/T 808 allows it."""
+        if self.role is Role.PLATFORM and self.phase is not Phase.READY:
+            self._before_ready(header, body, now)
+            return
+        if self._parts is None:
+            self._parts = Reassembler(self.options.subpackages, self.options.pool)
+        try:
+            whole = self._parts.add(header.msg_id, header.package_total or 0, header.package_index or 0, header.serial, body, now)
+        except SequenceError as problem:
+            self._broken("sequence", str(problem))
+            self.answer(header, Result.MESSAGE_ERROR)
+            return
+        if header.msg_id != TERMINAL_GENERAL and header.msg_id not in UNANSWERED_DOWN:
+            self.answer(header)
+        if whole is not None:
+            first = header.replace(serial=whole.serial, body_length=len(whole.body))
+            self._whole(first, whole.body, True, now)
+
+    def _whole(self, header: Header, body: bytes, acked: bool, now: float) -> None:
+        """A whole message."""
+        msg_id = header.msg_id
+        general = TERMINAL_GENERAL if self.role is Role.PLATFORM else PLATFORM_GENERAL
+        if msg_id == general:
+            self._general(header, body, now)
+            return
+        if self.role is Role.PLATFORM and self.phase is not Phase.READY and not acked:
+            self._before_ready(header, body, now)
+            return
+        if not acked and self._is_repeat(header, body):
+            return
+        if msg_id == (RESEND_UP if self.role is Role.PLATFORM else RESEND_DOWN):
+            self._repeat_pieces(header, body)
+            return
+        message, problem = _read(msg_id, body, self._layout(header))
+        if self._finishes_request(header, message, body, problem):
+            if self.role is Role.PLATFORM and msg_id not in UNANSWERED and not acked:
+                self._answer_once(header, crc32(body), Result.OK)
+            return
+        if self.role is Role.PLATFORM:
+            self._uplink(header, message, body, problem, acked, now)
+        else:
+            self._emit(Received(header, message, body, problem, msg_id not in UNANSWERED_DOWN))
+
+    def _uplink(self, header: Header, message: Body | None, body: bytes, problem: str, acked: bool, now: float) -> None:
+        """What the platform does with a terminal's message in READY."""
+        msg_id = header.msg_id
+        if msg_id == REGISTER and message is not None:
+            self._learn_edition(message)
+            self._emit(Registering(header, message))
+            return
+        if msg_id == AUTHENTICATE and message is not None:
+            self._emit(Authenticating(header, message))
+            return
+        known = message is not None or msg_id in STANDARD_UPLINK
+        wants_answer = msg_id == TIME_QUERY and message is not None
+        if problem not in ("", "unknown"):
+            result = Result.MESSAGE_ERROR
+            wants_answer = False
+        elif known:
+            result = Result.OK
+        else:
+            result = Result.NOT_SUPPORTED
+        if msg_id == MULTIMEDIA and len(body) >= 4:
+            self._answer_multimedia(header, body[:4])
+        elif not wants_answer and not acked and msg_id not in UNANSWERED:
+            self._answer_once(header, crc32(body), result)
+        self._emit(Received(header, message, body, problem, wants_answer))
+        if msg_id == DEREGISTER:
+            self.phase = Phase.NEW
+            self.opened = now
+
+    def _before_ready(self, header: Header, body: bytes, now: float) -> None:
+        """A message of a terminal that is not let in yet."""
+        if self.phase is Phase.DECIDING:
+            if header.msg_id == self._deciding:
+                return  # a repeat: the answer to the first one is on its way
+            held = self._held = self._held if self._held is not None else []
+            if len(held) < HELD_MAX:
+                held.append((header, body))
+            else:
+                self._broken("held", "too many messages before admission")
+            return
+        msg_id = header.msg_id
+        if msg_id in (REGISTER, AUTHENTICATE) and not header.is_subpackage:
+            if self._registration is not None and msg_id == REGISTER and header.serial == self._registration[0]:
+                self._out.append(self._registration[1])  # its answer was lost; a new code would make the one on its way worthless
+                return
+            message, problem = _read(msg_id, body, self._layout(header))
+            if message is None:
+                self.answer(header, Result.MESSAGE_ERROR)
+                self._emit(Received(header, None, body, problem, False))
+                return
+            self.phase = Phase.DECIDING
+            self._deciding = msg_id
+            if msg_id == REGISTER:
+                self._learn_edition(message)
+                self._emit(Registering(header, message))
+            else:
+                self._emit(Authenticating(header, message))
+            return
+        if self.options.silent_ok:
+            self.phase = Phase.DECIDING
+            self._deciding = 0
+            self._held = [(header, body)]
+            self._emit(Silent(header))
+            return
+        if msg_id not in UNANSWERED:
+            self.answer(header, Result.FAILURE)
+        if not self._told:
+            self._told = True
+            self._emit(Unadmitted(header))
+
+    def _decide(self, phase: Phase, now: float) -> None:
+        self.phase = phase
+        held, self._held = self._held, None
+        for header, body in held or ():
+            if phase is Phase.NEW and self.options.silent_ok and header.msg_id not in (REGISTER, AUTHENTICATE):
+                self.answer(header, Result.FAILURE)  # refused: asking again for each held message would go in circles
+            elif header.is_subpackage:
+                self._piece(header, body, now)
+            else:
+                self._whole(header, body, False, now)
+
+    # ---- answers ----------------------------------------------------------------------------------------------------
+
+    def _general(self, header: Header, body: bytes, now: float) -> None:
+        if len(body) < _GENERAL.size:
+            self._broken("sequence", f"0x{header.msg_id:04X} of {len(body)} bytes")
+            return
+        reply_serial, reply_msg_id, result = _GENERAL.unpack_from(body)
+        if self._requests is not None:
+            verdict = self._requests.general(reply_serial, reply_msg_id, result, now)
+            if verdict is not None:
+                message, problem = _read(header.msg_id, body, self._layout(header))
+                self._judged(verdict, header, message, body, problem)
+
+    def _finishes_request(self, header: Header, message: Body | None, body: bytes, problem: str) -> bool:
+        if self._requests is None or not len(self._requests):
+            return False
+        lacks = header.msg_id in SERIAL_MAY_LACK and getattr(message, "reply_serial", None) is None
+        serial = None if lacks or len(body) < 2 else _WORD.unpack_from(body)[0]
+        verdict = self._requests.special(header.msg_id, serial, lacks)
+        if verdict is None:
+            return False
+        self._judged(verdict, header, message, body, problem)
+        return True
+
+    def _judged(self, verdict: Verdict, header: Header | None, message: Body | None, body: bytes, problem: str) -> None:
+        request = verdict.request
+        if verdict.outcome == "again":
+            self._out.extend(request.frames)
+            self.frames_out += len(request.frames)
+        elif verdict.outcome == "done":
+            self._emit(Replied(request, header, message, body, problem))
+        elif verdict.outcome == "accepted":
+            self._emit(Accepted(request))
+        else:
+            self._emit(Failed(request, verdict.outcome, verdict.result))
+
+    def _is_repeat(self, header: Header, body: bytes) -> bool:
+        """A retransmission (same id, serial and content): answer it as before, deliver nothing."""
+        if self._done is None or header.msg_id == HEARTBEAT:
+            return False
+        kept = self._done.get(header.msg_id << 16 | header.serial)
+        if kept is None or kept[0] != crc32(body):
+            return False
+        self.duplicates += 1
+        if self.role is Role.PLATFORM:
+            self.answer(header, kept[1])
+        return True
+
+    def _answer_once(self, header: Header, crc: int, result: int) -> None:
+        """Answer, and remember it for repeats."""
+        self.answer(header, result)
+        if header.msg_id in (HEARTBEAT, AUTHENTICATE):
+            return
+        done = self._done = self._done if self._done is not None else OrderedDict()
+        done[header.msg_id << 16 | header.serial] = crc, result
+        if len(done) > REPEATS_KEPT:
+            done.popitem(last=False)
+
+    def _answer_multimedia(self, header: Header, media_id: bytes, lacking: tuple[int, ...] = ()) -> None:
+        """0x8800: the media id alone when everything arrived, else with the pieces to send again."""
+        serial = header.serial if self.edition == 2011 else None
+        listed = list(lacking) if lacking or self.edition == 2011 else None
+        self.reply(MultimediaResponse(reply_serial=serial, media_id=int.from_bytes(media_id, "big"), package_ids=listed))
+
+    def _ask_again(self, msg_id: int, original_serial: int, indexes: tuple[int, ...], first_body: bytes | None) -> None:
+        """0x8003 (0x0005 from a terminal) for missing pieces; 0x0801 has its own, 0x8800, once the media id is known."""
+        if self.role is Role.TERMINAL:
+            if self.protocol_version is not None:  # 0x0005 exists only since 2019
+                self._put(RESEND_UP, TerminalResendRequest(original_serial=original_serial, package_ids=list(indexes)).encode(2019))
+        elif self.edition == 2011:
+            return  # no 0x8003 before 2013; the terminal repeats by itself what is not acknowledged
+        elif msg_id == MULTIMEDIA and first_body is not None and len(first_body) >= 4:
+            self._answer_multimedia(Header(msg_id, self.phone, original_serial), first_body[:4], indexes[:MEDIA_IDS_MAX])
+        else:
+            self.reply(PlatformResendRequest(original_serial=original_serial, package_ids=list(indexes)))
+
+    def _repeat_pieces(self, header: Header, body: bytes) -> None:
+        """0x0005 or 0x8003: send the pieces asked for again, unchanged."""
+        message, problem = _read(header.msg_id, body, self._layout(header))
+        if not isinstance(message, ResendRequest | TerminalResendRequest):
+            if self.role is Role.PLATFORM:
+                self.answer(header, Result.MESSAGE_ERROR)
+            self._emit(Received(header, None, body, problem, False))
+            return
+        frames = self._sent.repeat(message.original_serial, message.package_ids) if self._sent is not None else []
+        if not frames and self.role is Role.PLATFORM:
+            self.answer(header, Result.FAILURE)
+        self._out.extend(frames)
+        self.frames_out += len(frames)
+
+    def _encrypted(self, header: Header, body: bytes) -> None:
+        """Without a key agreement the body stays what it is; the terminal is told that this is not supported."""
+        if self.role is Role.PLATFORM and header.msg_id not in UNANSWERED:
+            self.answer(header, Result.NOT_SUPPORTED if self.phase is Phase.READY else Result.FAILURE)
+        self._emit(Received(header, None, body, "encrypted", False))
+
+    # ---- helpers ----------------------------------------------------------------------------------------------------
+
+    def _layout(self, header: Header) -> int:
+        """The edition whose layouts the body of this frame has."""
+        return 2019 if header.protocol_version is not None else self.edition or 2013
+
+    def _learn_edition(self, message: Body) -> None:
+        """Only 0x0100 tells 2011 from 2013."""
+        if self.protocol_version is None:
+            self.edition = message.edition
+
+    def _send(self, message: Body) -> tuple[int, tuple[bytes, ...]]:
+        pieces = split(message.encode(2019 if self.protocol_version is not None else self.edition or 2013))
+        if len(pieces) == 1:
+            serial = self._serial(1)
+            frame = self._frame(message.KEY, serial, pieces[0])
+            self._out.append(frame)
+            self.frames_out += 1
+            return serial, (frame,)
+        serial = self._serial(len(pieces))
+        frames = tuple(
+            Header(message.KEY, self.phone, (serial + i) & 0xFFFF, 0, 0, self.protocol_version, len(pieces), i + 1).encode(piece)
+            for i, piece in enumerate(pieces)
+        )
+        self._sent = self._sent or SentPieces()
+        self._sent.keep(serial, frames)
+        self._out.extend(frames)
+        self.frames_out += len(frames)
+        return serial, frames
+
+    def _put(self, msg_id: int, body: bytes) -> None:
+        """A short answer."""
+        self._out.append(self._frame(msg_id, self._serial(1), body))
+        self.frames_out += 1
+
+    def _frame(self, msg_id: int, serial: int, body: bytes) -> bytes:
+        return Header(msg_id, self.phone, serial, 0, 0, self.protocol_version).encode(body)
+
+    def _serial(self, count: int) -> int:
+        """The first of ``count`` consecutive serials; one that a waiting request was sent with is not given out again."""
+        first = self._next_serial
+        if self._requests is not None and len(self._requests):
+            while any(self._requests.uses((first + i) & 0xFFFF) for i in range(min(count, PENDING_MAX))):
+                first = (first + 1) & 0xFFFF
+        self._next_serial = (first + count) & 0xFFFF
+        return first
+
+    def _look_for_stranger(self, data: bytes, now: float) -> None:
+        for prefix, name in _STRANGERS:
+            if data.startswith(prefix):
+                self._stranger_at = now + WRONG_PROTOCOL_S
+                self._broken("wrong_protocol", f"this is {name}, not JT/T 808")
+
+    def _broken(self, reason: str, detail: str) -> None:
+        errors = self.errors = self.errors if self.errors is not None else {}
+        errors[reason] = errors.get(reason, 0) + 1
+        self._emit(Broken(reason, detail))
+
+    def _emit(self, event: Event) -> None:
+        self._events.append(event)
+
+
+def _read(msg_id: int, body: bytes, edition: int) -> tuple[Body | None, str]:
+    """The message, or why there is none."""
+    cls = MESSAGES.get(msg_id)
+    if cls is None:
+        return None, "unknown"
+    try:
+        return cls.decode(body, edition), ""
+    except DecodeError as problem:
+        return None, str(problem)
+

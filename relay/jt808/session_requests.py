@@ -1,0 +1,178 @@
+"""Requests of one link that await their replies: matching, repeats with the same serial, time-outs.
+
+    sent ──0x0001 result 0, and that is all it waits for──→ done
+      │  ──0x0001 result 0, a special answer is to follow──→ accepted ──special answer──→ done
+      │  ──special answer───────────────────────────────────→ done        └─silence─→ failed "unfinished"
+      │  ──0x0001 result 1, 2, 3────────────────────────────→ failed "refused"
+      └──silence──→ sent again (same serial), T(N+1) = T(N) x (N+1) … at last failed "no reply"
+
+A request that had to be sent in sub-packages has several serials. Terminals acknowledge each piece, or the whole under
+the serial of the first or the last piece: it is done when the last piece or all of them are acknowledged, and also when
+only some are and nothing more comes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal, NamedTuple
+
+from relay.jt808.messages.general import Result
+from relay.jt808.session_replies import PLATFORM_GENERAL, TERMINAL_GENERAL, Expect
+
+PENDING_MAX = 64  #: requests awaiting replies on one link; a terminal works on a handful at a time
+ACCEPTED_WAIT_S = 30.0  #: after "accepted": doing it (a door, a photo) takes the terminal longer than answering
+
+
+class Request:
+    """One message sent that wants an answer."""
+
+    __slots__ = (
+        "acked", "again_at", "context", "expect", "expires_at", "frames", "general_ends", "last_serial", "msg_id", "pause", "repeats",
+        "repeats_left", "serial",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        msg_id: int,
+        serial: int,
+        frames: tuple[bytes, ...],
+        expect: Expect,
+        now: float,
+        first_timeout_s: float,
+        repeats: int,
+        timeout_s: float | None,
+        context: object,
+    ) -> None:
+        self.msg_id = msg_id
+        self.serial = serial  #: of the first frame: what 0x9207 and the like refer to
+        self.last_serial = (serial + len(frames) - 1) & 0xFFFF
+        self.frames = frames
+        self.expect = expect
+        self.general_ends = TERMINAL_GENERAL in expect.final or PLATFORM_GENERAL in expect.final
+        self.context = context  #: the caller's own
+        self.acked: set[int] | None = None  #: serials acknowledged with result 0
+        self.repeats = 0  #: how often it was sent again
+        self.repeats_left = repeats
+        self.pause = first_timeout_s  #: T(N)
+        self.again_at = now + first_timeout_s
+        self.expires_at = now + timeout_s if timeout_s is not None else float("inf")
+
+    def covers(self, serial: int) -> bool:
+        """Whether one of its frames had this serial."""
+        return (serial - self.serial) & 0xFFFF < len(self.frames)
+
+    @property
+    def deadline(self) -> float:
+        """When it next needs attention."""
+        return min(self.again_at, self.expires_at)
+
+    @property
+    def accepted(self) -> bool:
+        """A 0x0001 with result 0 came, but it is not all that is awaited."""
+        return self.acked is not None
+
+
+class Verdict(NamedTuple):
+    """What an answer or the passing of time did to a request."""
+
+    request: Request
+    outcome: Literal["done", "accepted", "refused", "again", "no reply", "unfinished"]
+    result: int = 0  #: of the general answer that refused it
+
+
+class Requests:
+    """Those of one link, oldest first."""
+
+    def __init__(self) -> None:
+        self._pending: dict[int, Request] = {}  #: by first serial; insertion order is age
+        self.unmatched = 0  #: answers that no request waits for
+
+    def __len__(self) -> int:
+        return len(self._pending)
+
+    def __iter__(self) -> Iterator[Request]:
+        return iter(list(self._pending.values()))
+
+    def add(self, request: Request) -> None:
+        """From now on ``request`` waits."""
+        self._pending[request.serial] = request
+
+    def drop(self, request: Request) -> bool:
+        """Wait no longer; False when it did not."""
+        return self._pending.pop(request.serial, None) is not None
+
+    def uses(self, serial: int) -> bool:
+        """Whether a waiting request was sent with this serial: it must not be given out again."""
+        return any(request.covers(serial) for request in self._pending.values())
+
+    def general(self, reply_serial: int, reply_msg_id: int, result: int, now: float) -> Verdict | None:
+        """A general answer has come."""
+        for request in self._pending.values():
+            if request.msg_id == reply_msg_id and request.covers(reply_serial):
+                break
+        else:
+            self.unmatched += 1
+            return None
+        if result != Result.OK:
+            self.drop(request)
+            return Verdict(request, "refused", result)
+        first = request.acked is None
+        acked = request.acked = request.acked or set()
+        acked.add(reply_serial)
+        if not request.general_ends:
+            if first:
+                request.repeats_left = 0
+                request.again_at = max(request.again_at, now + ACCEPTED_WAIT_S)
+                return Verdict(request, "accepted")
+            return None
+        if reply_serial == request.last_serial or len(acked) >= len(request.frames):
+            self.drop(request)
+            return Verdict(request, "done")
+        return None
+
+    def special(self, msg_id: int, reply_serial: int | None, by_id_too: bool) -> Verdict | None:
+        """A message that may answer a request has come. ``by_id_too``: the serial may be missing or not be one."""
+        oldest = None
+        for request in self._pending.values():
+            if msg_id not in request.expect.final:
+                continue
+            if not request.expect.by_id and reply_serial is not None and request.covers(reply_serial):
+                self.drop(request)
+                return Verdict(request, "done")
+            if oldest is None and (request.expect.by_id or by_id_too):
+                oldest = request
+        if oldest is None:
+            return None
+        self.drop(oldest)
+        return Verdict(oldest, "done")
+
+    def due(self, now: float) -> list[Verdict]:
+        """What time has brought: requests to send again, and those that have waited in vain."""
+        verdicts = []
+        for request in self:
+            if now < request.deadline:
+                continue
+            if now < request.expires_at and request.repeats_left > 0:
+                request.repeats += 1
+                request.repeats_left -= 1
+                request.pause *= request.repeats
+                request.again_at = now + request.pause
+                verdicts.append(Verdict(request, "again"))
+                continue
+            self.drop(request)
+            if not request.accepted:
+                verdicts.append(Verdict(request, "no reply"))
+            else:
+                # of a message in pieces some were acknowledged: the terminal answers the whole, under a serial of its choice
+                verdicts.append(Verdict(request, "done" if request.general_ends else "unfinished"))
+        return verdicts
+
+    def next_deadline(self) -> float | None:
+        """When ``due`` has something to say."""
+        return min((request.deadline for request in self._pending.values()), default=None)
+
+    def clear(self) -> list[Request]:
+        """The link is gone: all that waited."""
+        left = list(self._pending.values())
+        self._pending.clear()
+        return left
