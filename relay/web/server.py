@@ -1,0 +1,491 @@
+"""twisted.web's HTTP/1.1 server with the bounds it lacks, and without HTTP/2, sessions and resources.
+
+What a connection goes through, and what ends each phase::
+
+    phase       from                            ends with                       too long
+    IDLE        connect, or an answer sent      first byte of a request         closed (header_timeout_s new, keepalive_s kept alive)
+    HEADERS     first byte                      empty line                      408 after header_timeout_s, however often bytes come
+    BODY        empty line                      last byte of the body           408 after body_timeout_s
+    HANDLING    request complete                answer written                  the handler's own limit
+    REFUSED     an answer of this module's own  peer closes                     cut after LINGER_S or LINGER_BYTES
+    TAKEN       ``take_over``                   -                               belongs to whoever took the connection
+
+Deadlines are absolute: twisted.web restarts its time-out with every read, so one header a second kept a request open for ever.
+Sizes: request line 8 KiB, headers 16 KiB and 100 lines, body ``body_max_bytes``, whether announced or chunked (twisted.web spools any
+body to a temporary file before a handler sees it). A client that pipelines and does not read is read no further: the next request
+waits until the last answer has left our buffer.
+
+A refused request is answered, the write side is closed, and what still comes is thrown away for a moment, for a connection closed
+with unread bytes is reset and the client never sees why.
+"""
+
+# mypy: disallow-untyped-calls=False
+# (twisted.web.http, which is subclassed here, carries no annotations)
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable, Iterable, Mapping
+from enum import Enum
+from io import BytesIO
+from typing import Any, Protocol
+from urllib.parse import parse_qsl, urlencode
+
+from twisted.internet import interfaces
+from twisted.internet.protocol import Factory, connectionDone
+from twisted.logger import Logger
+from twisted.protocols.basic import LineReceiver
+from twisted.python.failure import Failure
+from twisted.web import http
+from zope.interface import implementer
+
+from relay.settings import Http
+from relay.web.problem import PHRASES, Problem
+
+LINE_BYTES = 8192  #: request line and each header line: the longest sensible URL carries a token and a plate
+HEADER_BYTES = 16384  #: all of them
+HEADER_LINES = 100
+LINGER_S = 2.0  #: how long a refused client may go on sending before it is cut off
+LINGER_BYTES = 4 << 20  #: and how much
+JUNK_LOG_S = 1.0  #: at most one line about clients that do not speak HTTP in so long
+
+#: what a request begins with: a letter, though the grammar would allow the ~ that is JT/T 808's flag; or an empty line left by the one before
+_METHOD = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz\r")
+_HOST = re.compile(r"[A-Za-z0-9._~%-]+(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?")
+_SECRETS = frozenset({"token", "key", "password", "access_token"})  #: query parameters that no log shows
+
+_log = Logger(namespace="relay.web")
+
+
+class Phase(Enum):
+    """Where a connection stands; see the module's table."""
+
+    IDLE = "idle"
+    HEADERS = "headers"
+    BODY = "body"
+    HANDLING = "handling"
+    REFUSED = "refused"
+    TAKEN = "taken"
+
+
+class Clock(Protocol):
+    """What is needed of a reactor's time."""
+
+    def seconds(self) -> float: ...
+
+    def callLater(self, delay: float, call: Callable[..., object], *args: object, **kw: object) -> interfaces.IDelayedCall: ...
+
+
+def redact(uri: str) -> str:
+    """A request's address as logs may show it: no token, no control characters, bounded."""
+    path, mark, query = uri.partition("?")
+    if mark:
+        pairs = parse_qsl(query, keep_blank_values=True)
+        query = urlencode([(name, "-" if name.lower() in _SECRETS else value) for name, value in pairs])
+    return "".join(c if c.isprintable() else "?" for c in path + mark + query)[:512]
+
+
+def what_speaks(first: bytes) -> str:
+    """What a client that does not speak HTTP probably speaks, by its first bytes; for the log."""
+    if first[:1] == b"\x7e":
+        return "JT/T 808"
+    if first[:4] == b"01cd":
+        return "JT/T 1078 media"
+    if first[:1] == b"\x5b":
+        return "JT/T 809"
+    if first[:2] == b"\x16\x03":
+        return "TLS"
+    if first[:1] == b"\x03":
+        return "RTMP"
+    return "nothing known"
+
+
+class Proxies:
+    """The proxies in front of us whose X-Forwarded-* headers are believed."""
+
+    def __init__(self, addresses: Iterable[str]) -> None:
+        self._networks = [ipaddress.ip_network(address, strict=False) for address in addresses]
+
+    def trusts(self, address: str) -> bool:
+        """Whether ``address`` is one of them."""
+        if not self._networks:
+            return False
+        try:
+            ip = ipaddress.ip_address(address)
+        except ValueError:
+            return False
+        if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is not None:
+            ip = ip.ipv4_mapped
+        return any(ip in network for network in self._networks)
+
+    def client(self, peer: str, forwarded_for: str) -> str:
+        """The client's address: the last one in X-Forwarded-For that no trusted proxy has, if ``peer`` is a trusted proxy."""
+        if not self.trusts(peer):
+            return peer
+        hops = [hop.strip() for hop in forwarded_for.split(",") if hop.strip()]
+        for hop in reversed(hops):
+            if not self.trusts(hop):
+                return hop[:64]
+        return hops[0][:64] if hops else peer
+
+
+class Request(http.Request):
+    """One request: body in memory and bounded, the client's true address, one way to answer."""
+
+    channel: Channel
+    content: BytesIO | None
+    gone = False  #: the client closed before the answer was complete
+    quiet = False  #: not worth a line in the access log
+    begun = 0.0
+    principal: Any = None  #: who asks, once the router has checked
+
+    def gotLength(self, length: int | None) -> None:
+        self.content = BytesIO()  # never a temporary file: the channel has refused what is too large
+        self.begun = self.channel.site.clock.seconds()
+
+    def handleContentChunk(self, data: bytes) -> None:
+        if self.content is None:
+            return
+        limit = self.channel.site.settings.body_max_bytes
+        if self.content.tell() + len(data) > limit:
+            self.channel.refuse(413, f"The body is larger than {limit} bytes.")
+            return
+        self.content.write(data)
+
+    def process(self) -> None:
+        self.channel.site.handle(self)
+
+    def connectionLost(self, reason: Failure) -> None:
+        self.gone = True
+        super().connectionLost(reason)
+
+    def __repr__(self) -> str:
+        return f"<Request {self.method.decode('latin-1')} {redact(self.uri.decode('latin-1'))}>"
+
+    def header(self, name: str) -> str:
+        """A header's value, the last if there are several; ``""`` if there is none."""
+        value = self.getHeader(name)
+        return value if value is not None else ""
+
+    @property
+    def peer(self) -> str:
+        """The address the connection comes from."""
+        return getattr(self.client, "host", "") or "-"
+
+    @property
+    def from_proxy(self) -> bool:
+        """Whether the headers that proxies add are believed here."""
+        return self.channel.site.proxies.trusts(self.peer)
+
+    @property
+    def address(self) -> str:
+        """The address of the client."""
+        return self.channel.site.proxies.client(self.peer, self.header("x-forwarded-for"))
+
+    @property
+    def secure(self) -> bool:
+        """Whether the client speaks TLS, to us or to a trusted proxy."""
+        if self.from_proxy and self.header("x-forwarded-proto"):
+            return self.header("x-forwarded-proto").split(",")[0].strip().lower() == "https"
+        return bool(self.channel.isSecure())
+
+    @property
+    def host_header(self) -> str:
+        """``host[:port]`` as the client addressed us, from a trusted proxy as it was told; ``""`` if it is not a host."""
+        host = (self.header("x-forwarded-host").split(",")[0].strip() if self.from_proxy else "") or self.header("host")
+        return host if _HOST.fullmatch(host) else ""
+
+    def answer(
+        self, status: int, body: bytes = b"", content_type: str = "application/json", headers: Mapping[str, str] | None = None
+    ) -> None:
+        """Send the whole answer and be done; nothing happens if the client has gone or the answer was sent."""
+        if self.gone or self.finished or self.startedWriting:
+            return
+        self.setResponseCode(status, PHRASES.get(status, "Unknown").encode())
+        self.responseHeaders.setRawHeaders("Date", [http.datetimeToString()])
+        if body or status not in (204, 304):
+            self.responseHeaders.setRawHeaders("Content-Length", [str(len(body))])
+        if body:
+            self.responseHeaders.setRawHeaders("Content-Type", [content_type])
+        for name, value in (headers or {}).items():
+            self.responseHeaders.setRawHeaders(name, [value])
+        if not self.channel.persistent:
+            self.responseHeaders.setRawHeaders("Connection", ["close"])
+        self.write(body)
+        self.finish()
+
+
+class Channel(http.HTTPChannel):
+    """One connection, with absolute deadlines and bounds."""
+
+    MAX_LENGTH = LINE_BYTES
+    totalHeadersSize = HEADER_BYTES
+    maxHeaders = HEADER_LINES
+    requestFactory = Request
+    site: Site
+    transport: Any
+    _networkProducer: Any
+    timeOut: Any
+    callLater: Any
+    phase = Phase.IDLE
+    _fresh = True  #: no request yet on this connection
+    _first = b""  #: how the present request begins, for the log about clients that do not speak HTTP
+    _drained = 0
+    host = ""  #: the peer's address, counted by the site
+
+    def connectionMade(self) -> None:
+        self.timeOut = self.site.settings.header_timeout_s
+        super().connectionMade()
+
+    def dataReceived(self, data: bytes) -> None:
+        if self.phase is Phase.REFUSED:
+            self._drained += len(data)
+            if self._drained > LINGER_BYTES:
+                self.transport.abortConnection()
+            return
+        if self._fresh:
+            self._fresh = False
+            if data[0] not in _METHOD:
+                self._first = data[:16]
+                self.refuse(400, "This is not HTTP.")
+                return
+        LineReceiver.dataReceived(self, data)  # not HTTPChannel's: that begins the time-out anew with each read
+        if self.phase is Phase.IDLE and self._buffer:
+            self._begin(self._buffer)
+        elif self.paused and len(self._buffer) > self._optimisticEagerReadSize:
+            self._networkProducer.pauseProducing()
+
+    def _begin(self, start: bytes) -> None:
+        self._first = start[:16]
+        self.phase = Phase.HEADERS
+        self.setTimeout(self.site.settings.header_timeout_s)
+
+    def lineReceived(self, line: bytes) -> None:
+        if self.phase is Phase.REFUSED:
+            return
+        if self.phase is Phase.IDLE:
+            self._begin(line)
+        if self._receivedHeaderSize + len(line) > self.totalHeadersSize:
+            self.refuse(431, f"The headers are larger than {self.totalHeadersSize} bytes.")
+            return
+        super().lineReceived(line)
+
+    def lineLengthExceeded(self, line: bytes) -> None:
+        if self._receivedHeaderSize:
+            self.refuse(431, f"A header is longer than {self.MAX_LENGTH} bytes.")
+        else:
+            self.refuse(414, f"The request line is longer than {self.MAX_LENGTH} bytes.")
+
+    def headerReceived(self, line: bytes) -> bool:
+        if self.phase is Phase.REFUSED:
+            return False
+        if self._receivedHeaderCount >= self.maxHeaders:
+            self.refuse(431, f"There are more than {self.maxHeaders} headers.")
+            return False
+        return bool(super().headerReceived(line))
+
+    def allHeadersReceived(self) -> None:
+        if self.phase is Phase.REFUSED:
+            return
+        hosts = self.requests[-1].requestHeaders.getRawHeaders(b"Host", [])
+        if len(hosts) > 1 or (not hosts and self._version == b"HTTP/1.1"):
+            self.refuse(400, "A request has one Host header.")  # RFC 9112 3.2
+            return
+        limit = self.site.settings.body_max_bytes
+        if self.length is not None and self.length > limit:
+            self.refuse(413, f"The body is larger than {limit} bytes.")
+            return
+        super().allHeadersReceived()
+        if self.length != 0:
+            self.phase = Phase.BODY
+            self.setTimeout(self.site.settings.body_timeout_s)
+
+    def rawDataReceived(self, data: bytes) -> None:
+        if self.phase is not Phase.REFUSED:
+            super().rawDataReceived(data)
+
+    def allContentReceived(self) -> None:
+        if self.phase is Phase.REFUSED:
+            return
+        self.phase = Phase.HANDLING
+        self.setTimeout(None)
+        super().allContentReceived()
+
+    def requestDone(self, request: http.Request) -> None:
+        if self.persistent:
+            self.phase = Phase.IDLE
+            self.setTimeout(self.site.settings.keepalive_s)
+        if self._waitingForTransport:
+            # What is pipelined behind this request waits until the answer has left: a line of 18 bytes may ask for 100 KiB.
+            self.paused = True
+            self._networkProducer.pauseProducing()
+        super().requestDone(request)
+
+    def resumeProducing(self) -> None:
+        super().resumeProducing()
+        if self.paused:
+            self.paused = False
+            self.dataReceived(b"") if self._buffer else None
+
+    def timeoutConnection(self) -> None:
+        if self.phase is Phase.REFUSED:
+            self.transport.abortConnection()
+        elif self.phase is Phase.HEADERS:
+            self.site.slow += 1
+            self.refuse(408, f"The headers took longer than {self.site.settings.header_timeout_s:g} s.")
+        elif self.phase is Phase.BODY:
+            self.site.slow += 1
+            self.refuse(408, f"The body took longer than {self.site.settings.body_timeout_s:g} s.")
+        else:
+            self._abortingCall = self.callLater(self.abortTimeout, self.forceAbortClient)
+            self.loseConnection()
+
+    def forceAbortClient(self) -> None:
+        self._abortingCall = None
+        self.transport.abortConnection()
+
+    def _respondToBadRequestAndDisconnect(self) -> None:
+        # Twisted calls this for whatever it finds malformed; there is no public hook.
+        self.refuse(400, "The request is malformed.")
+
+    def refuse(self, status: int, message: str) -> None:
+        """Answer a request that will not be read to its end, and close."""
+        if self.phase in (Phase.REFUSED, Phase.TAKEN):
+            return
+        self.phase = Phase.REFUSED
+        self.site.refused += 1
+        if status == 400:
+            self.site.junk(self.host, self._first)
+        self._buffer = b""
+        body = Problem(status, message).body()
+        head = (
+            f"HTTP/1.1 {status} {PHRASES[status]}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+            "Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\nConnection: close\r\n\r\n"
+        )
+        self.transport.write(head.encode() + body)
+        self.setTimeout(LINGER_S)
+        if interfaces.ITCPTransport.providedBy(self.transport) and not interfaces.ISSLTransport.providedBy(self.transport):
+            self.transport.loseWriteConnection()
+        else:
+            self.loseConnection()  # TLS closes with its own alert
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if self.phase is not Phase.TAKEN:
+            self.site.connection_lost(self.host)
+        super().connectionLost(reason)
+
+
+@implementer(interfaces.IProtocolNegotiationFactory)
+class Site(Factory):
+    """Makes the channels, bounds their number, and hands requests on.
+
+    ``handle`` gets every complete request; it must answer it sooner or later. ``clock`` is the reactor or a test's clock.
+    """
+
+    noisy = False
+
+    def __init__(self, settings: Http, clock: Clock, handle: Callable[[Request], None]) -> None:
+        self.settings = settings
+        self.clock = clock
+        self.handle = handle
+        self.proxies = Proxies(settings.trusted_proxies)
+        self.open = 0  #: connections, those taken over included
+        self.turned_away = 0  #: connections refused since there were too many
+        self.refused = 0  #: requests refused before a handler saw them
+        self.slow = 0  #: of these for a deadline
+        self.requests = 0  #: requests answered
+        self._by_address: dict[str, int] = {}
+        self._junk_at = float("-inf")
+        self._junk = 0
+
+    def acceptableProtocols(self) -> list[bytes]:
+        """HTTP/1.1 only: Twisted would offer HTTP/2 as soon as ``h2`` is installed, at an eightieth of the speed."""
+        return [b"http/1.1"]
+
+    def buildProtocol(self, addr: interfaces.IAddress | None) -> Channel | None:
+        host = getattr(addr, "host", "")
+        limit = self.settings.connections_per_address
+        if self.open >= self.settings.connections_max or (limit and self._by_address.get(host, 0) >= limit):
+            self.turned_away += 1
+            return None
+        self.open += 1
+        if limit:
+            self._by_address[host] = self._by_address.get(host, 0) + 1
+        channel = Channel()
+        channel.site = channel.factory = self
+        channel.host = host
+        channel.callLater = self.clock.callLater
+        return channel
+
+    def connection_lost(self, host: str) -> None:
+        """A connection has ended; whoever takes one over calls this when it does."""
+        self.open -= 1
+        if self.settings.connections_per_address:
+            left = self._by_address.get(host, 0) - 1
+            if left > 0:
+                self._by_address[host] = left
+            else:
+                self._by_address.pop(host, None)
+
+    def log(self, request: Request) -> None:
+        """One line for an answered request, without its token."""
+        self.requests += 1
+        if request.quiet and request.code < 400:
+            return
+        _log.info(
+            "{client} {method} {uri} {code} {size} bytes {ms} ms",
+            client=request.address,
+            method=request.method.decode("latin-1")[:16],
+            uri=redact(request.uri.decode("latin-1")),
+            code=request.code,
+            size=request.sentLength,
+            ms=round((self.clock.seconds() - request.begun) * 1000),
+        )
+
+    def junk(self, host: str, first: bytes) -> None:
+        """Something that is not HTTP: counted, and said at most once a second."""
+        self._junk += 1
+        now = self.clock.seconds()
+        if now - self._junk_at < JUNK_LOG_S:
+            return
+        _log.warn(
+            "the HTTP port gets what is not HTTP, {count} times since the last such line; last {host} with {first} ({guess})",
+            count=self._junk,
+            host=host or "-",
+            first=first[:16].hex(" ") or "nothing",
+            guess=what_speaks(first),
+        )
+        self._junk_at = now
+        self._junk = 0
+
+
+def take_over(request: Request, protocol: interfaces.IProtocol) -> interfaces.ITransport:
+    """Give the request's connection to ``protocol``; nothing of twisted.web holds on to it afterwards.
+
+    ``protocol.makeConnection`` is called with the transport. It must call ``site.connection_lost(host)`` when its connection ends.
+    """
+    channel = request.channel
+    transport = channel.transport
+    site = channel.site
+    channel.phase = Phase.TAKEN
+    channel.setTimeout(None)
+    channel._networkProducer.unregisterProducer()
+    channel._networkProducer.resumeProducing()  # pipelined bytes may have paused it
+    if hasattr(transport, "wrappedProtocol"):
+        transport.wrappedProtocol = protocol  # TLS: the protocol above it
+    else:
+        transport.protocol = protocol
+    site.log(request)
+    # Request, channel and transport name each other; these lines let both go without the garbage collector.
+    channel.requests.clear()
+    channel._dataBuffer = []
+    channel._buffer = b""
+    channel._networkProducer = None
+    channel.transport = None
+    request.transport = None
+    request.notifications = []
+    request.finished = 1
+    del request.channel
+    protocol.makeConnection(transport)
+    return transport  # type: ignore[no-any-return]
