@@ -1,0 +1,153 @@
+"""``jt1078relay decode``: messages field by field for people, or whole vector files for machines.
+
+``decode PROTOCOL HEX…`` prints a table; hex comes from the arguments or from standard input, as people paste it. ``decode --jsonl FILE`` answers each object
+of the file with one line: ``{"id", "ok": true, "fields"}`` or ``{"id", "ok": false, "error"}``; ``error`` is a single word where a receiver must reject the
+bytes (``checksum``, ``length`` …), and ``detail`` says more.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from relay.cli.dump_table import InputError, Table, parse_hex
+from relay.errors import FrameError, RelayError, UsageError
+from relay.wire import FieldError
+
+SUMMARY = "explain messages field by field: jt808, jt1078, jt809, or a vector file"
+
+PROTOCOLS = ("jt808", "jt1078", "jt809")
+
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("protocol", nargs="?", choices=PROTOCOLS, help="what the bytes are")
+    parser.add_argument("hex", nargs="*", help="the bytes; spaces, line breaks and 0x are fine; without it standard input is read")
+    parser.add_argument("--edition", type=int, choices=(2011, 2013, 2019), help="layout of the body (default: what the header tells)")
+    parser.add_argument("--body", metavar="ID", help="jt808: the bytes are the unescaped body of this message, as 0x0200")
+    parser.add_argument("--full", action="store_true", help="do not shorten long fields")
+    parser.add_argument("--json", action="store_true", help="one JSON object a message instead of a table")
+    parser.add_argument("--jsonl", metavar="FILE", help="a vector file, one JSON object a line; - is standard input")
+    parser.set_defaults(usage_error=parser.error)
+
+
+def run(args: argparse.Namespace) -> int:
+    if args.jsonl is not None:
+        if args.protocol or args.hex:
+            args.usage_error("--jsonl takes a file alone")
+        return answer_lines(args.jsonl, decode_vector)
+    if args.protocol is None:
+        args.usage_error("which protocol? jt808, jt1078 or jt809")
+    raw = parse_hex(args.hex or [sys.stdin.read()])
+    if args.protocol == "jt808":
+        return _jt808(raw, args)
+    if args.protocol == "jt1078":
+        from relay.cli import dump_jt1078
+
+        objects = dump_jt1078.explain(raw, None if args.json else Table(full=args.full))
+        if args.json:
+            for one in objects:
+                print(json.dumps(one, ensure_ascii=False))
+        return 0
+    raise InputError("jt809 is not decoded yet")
+
+
+def _jt808(raw: bytes, args: argparse.Namespace) -> int:
+    from relay.cli import dump_jt808
+
+    msg_id = None
+    if args.body is not None:
+        try:
+            msg_id = int(args.body, 0)
+        except ValueError:
+            args.usage_error(f"--body {args.body} is no message id")
+    explained = dump_jt808.explain(raw, args.edition, msg_id)
+    if args.json:
+        for one in explained:
+            print(json.dumps(one.as_json(), ensure_ascii=False))
+    else:
+        table = Table(full=args.full)
+        for place, one in enumerate(explained):
+            if place:
+                print()
+            one.show(table)
+    problems = [one.problem for one in explained if one.problem]
+    if problems:
+        sys.stdout.flush()
+        raise InputError(problems[0] if len(problems) == 1 else f"{problems[0]} (and {len(problems) - 1} more)")
+    return 0
+
+
+# vector files
+
+
+def decode_vector(vector: Mapping[str, Any]) -> dict[str, Any]:
+    """``fields`` for one object."""
+    text = vector.get("hex")
+    if not isinstance(text, str):
+        raise InputError("no hex given")
+    try:
+        raw = bytes.fromhex(text)
+    except ValueError:
+        raise InputError("hex is not a string of hex digits") from None
+    return {"fields": codec_for(vector).decode_object(vector, raw)}
+
+
+def codec_for(vector: Mapping[str, Any]) -> Any:
+    """The module that knows the object's protocol."""
+    protocol = vector.get("protocol")
+    if protocol == "jt808":
+        from relay.cli import dump_jt808
+
+        return dump_jt808
+    if protocol == "jt1078":
+        from relay.cli import dump_jt1078
+
+        return dump_jt1078
+    if protocol == "jt809":
+        raise InputError("jt809 is not supported yet")
+    raise InputError(f"protocol {protocol!r} is not known")
+
+
+def answer_lines(file: str, work: Callable[[Mapping[str, Any]], dict[str, Any]]) -> int:
+    """One answer for each object of ``file``; 1 if a line was no object at all."""
+    status = 0
+    for vector in _lines(file):
+        answer: dict[str, Any] = {"id": vector.get("id") if isinstance(vector, Mapping) else None}
+        if not isinstance(vector, Mapping):
+            status = 1
+            answer.update(ok=False, error=f"not a JSON object: {vector}" if isinstance(vector, str) else "not a JSON object")
+        else:
+            try:
+                answer.update(ok=True, **work(vector))
+            except FrameError as problem:
+                answer.update(ok=False, error=problem.reason, detail=str(problem))
+            except FieldError as problem:
+                answer.update(ok=False, error=str(problem))
+            except UsageError:
+                raise
+            except RelayError as problem:
+                answer.update(ok=False, error=str(problem))
+        print(json.dumps(answer, ensure_ascii=False))
+    return status
+
+
+def _lines(file: str) -> Iterator[Any]:
+    """The objects of a file; a line that is none comes as the text of its fault."""
+    if file == "-":
+        yield from _objects(sys.stdin)
+    else:
+        with open(file, encoding="utf-8", errors="replace") as stream:
+            yield from _objects(stream)
+
+
+def _objects(stream: Any) -> Iterator[Any]:
+    for line in stream:
+        if line.strip():
+            try:
+                yield json.loads(line)
+            except (ValueError, RecursionError) as problem:
+                yield str(problem)
