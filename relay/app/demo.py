@@ -1,0 +1,77 @@
+"""``twistd jt1078relay --demo``: the relay with its defaults on loopback, a store that goes with it, and terminals that already send.
+
+Must start on a busy machine: a port that somebody has is replaced by a free one. Everybody may register, but only from this machine.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from relay.app.config import Loaded, listeners
+from relay.app.listening import free_port
+from relay.app.logs import stdout
+from relay.app.service import NOT_LISTENING, Relay
+from relay.settings import Settings
+from relay.store.database import url_of
+
+log = Logger(namespace="relay.app")
+
+LOOPBACK = "127.0.0.1"
+PAGE_S = 86400  #: life of the URL that is printed
+
+
+def demo_settings(folder: Path) -> Settings:
+    """The defaults on loopback, with ports that are free now."""
+    settings = Settings()
+    settings = replace(
+        settings,
+        terminals=replace(settings.terminals, host=LOOPBACK, registration="open"),
+        media=replace(settings.media, host=LOOPBACK, advertise=LOOPBACK),
+        http=replace(settings.http, host=LOOPBACK),
+        store=replace(settings.store, url=url_of(folder / "relay.db")),
+    )
+    for key, kind, host, port in listeners(settings):
+        if key not in NOT_LISTENING:
+            section, _, name = key.partition(".")
+            free = free_port(host, kind, port)
+            settings = replace(settings, **{section: replace(getattr(settings, section), **{name: free})})
+    return settings
+
+
+class Demo(Relay):
+    """A relay that brings its terminals and takes its store away again."""
+
+    def __init__(self, reactor: Any, twistd: Mapping[str, Any] | None = None) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="jt1078relay-demo-"))
+        settings = demo_settings(self._folder)
+        super().__init__(lambda: Loaded(settings, None, "configuration: --demo: built-in defaults on 127.0.0.1, a temporary store"), reactor, twistd)
+        self.on_ready.append(lambda _: self._begin())
+
+    def _begin(self) -> None:
+        url = self.page_url("admin", PAGE_S, "demo")
+        if self.writer is None or not self.writer.on_stdout:
+            log.info("the page: {url}", url=url, reveal=True)
+        print(f"\nOpen {url}\n", file=stdout(), flush=True)
+
+    def stopService(self) -> Deferred[None]:
+        """As the relay, and the store goes."""
+
+        def remove(_: None) -> None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+        return super().stopService().addCallback(remove)
+
+
+def demo_service(twistd: Mapping[str, Any]) -> Relay:
+    """What ``twistd jt1078relay --demo`` runs."""
+    from twisted.internet import reactor
+
+    return Demo(reactor, twistd)

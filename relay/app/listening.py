@@ -1,0 +1,142 @@
+"""Binds every listener before anything else starts, so that a port that cannot be had is one clear line and nothing half-running.
+
+    bind(wanted)   sockets are made, bound, listening in the kernel    while privileges last; the first that fails names key, address, cause
+    adopt          the reactor takes them                              once what answers on them exists
+
+Twisted's ``listenTCP`` would do both at once. The backlog is 1024 rather than 50: a depot of terminals comes back within a second.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
+from twisted.internet.interfaces import IListeningPort
+from twisted.internet.protocol import DatagramProtocol, Factory
+
+from relay.errors import ConfigError
+
+BACKLOG = 1024
+#: of a UDP listener: key frames of many terminals arrive together; the kernel grants what its own limit (net.core.rmem_max) allows
+UDP_BUFFER_BYTES = 8 << 20
+#: largest datagram read: a JT/T 1078 packet with a body the length field can announce
+DATAGRAM_BYTES = 65536
+
+_CAUSES = {
+    errno.EADDRINUSE: "another program listens there",
+    errno.EACCES: "not allowed (ports below 1024 need root or CAP_NET_BIND_SERVICE)",
+    errno.EADDRNOTAVAIL: "this machine does not have that address",
+}
+
+
+class Wanted(NamedTuple):
+    """One listener of the configuration."""
+
+    key: str  #: "media.live_tcp_port"
+    kind: str  #: "tcp" or "udp"
+    host: str
+    port: int
+
+
+@dataclass(slots=True)
+class Bound:
+    """One socket of ours."""
+
+    wanted: Wanted
+    socket: socket.socket
+    port: int  #: the real one, when 0 was wanted
+    listening: IListeningPort | None = None
+
+    def adopt_stream(self, reactor: Any, factory: Factory) -> None:
+        """Accept connections for ``factory`` from now on."""
+        self.listening = reactor.adoptStreamPort(self.socket.fileno(), self.socket.family, factory)
+        self.socket.close()
+
+    def adopt_datagrams(self, reactor: Any, protocol: DatagramProtocol) -> None:
+        """Hand datagrams to ``protocol`` from now on."""
+        self.listening = reactor.adoptDatagramPort(self.socket.fileno(), self.socket.family, protocol, maxPacketSize=DATAGRAM_BYTES)
+        self.socket.close()
+
+
+class Listeners:
+    """All sockets the process listens on."""
+
+    def __init__(self) -> None:
+        self._bound: dict[str, Bound] = {}
+
+    def bind(self, wanted: Iterable[Wanted]) -> None:
+        """Bind all of them; on the first that fails the others are given back and ConfigError names it."""
+        try:
+            for one in wanted:
+                self._bound[one.key] = _bind(one)
+        except ConfigError:
+            self.close_unadopted()
+            raise
+
+    def get(self, key: str) -> Bound | None:
+        """The socket of a key; None when it is switched off."""
+        return self._bound.get(key)
+
+    def port(self, key: str) -> int:
+        """The port of a key; 0 when it is switched off."""
+        bound = self._bound.get(key)
+        return bound.port if bound else 0
+
+    def described(self) -> str:
+        """``media.live_tcp_port 0.0.0.0:1078`` … of all that are adopted."""
+        return ", ".join(f"{one.wanted.key} {one.wanted.kind} {show(one.wanted.host, one.port)}" for one in self._bound.values() if one.listening)
+
+    def stop(self) -> Deferred[Any]:
+        """Accept nothing any more; fires when the sockets are closed."""
+        waits = [maybeDeferred(one.listening.stopListening) for one in self._bound.values() if one.listening is not None]
+        self.close_unadopted()
+        self._bound.clear()
+        return DeferredList(waits, consumeErrors=True)
+
+    def close_unadopted(self) -> None:
+        """Give back what nobody answers on."""
+        for one in self._bound.values():
+            if one.listening is None:
+                one.socket.close()
+
+
+def show(host: str, port: int) -> str:
+    """``127.0.0.1:8080``, ``[::1]:8080``."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _bind(wanted: Wanted) -> Bound:
+    family = socket.AF_INET6 if ":" in wanted.host else socket.AF_INET
+    made = socket.socket(family, socket.SOCK_STREAM if wanted.kind == "tcp" else socket.SOCK_DGRAM)
+    try:
+        made.setblocking(False)
+        if wanted.kind == "tcp":
+            if os.name == "posix":
+                made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        else:
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, UDP_BUFFER_BYTES)
+        made.bind((wanted.host, wanted.port))
+        if wanted.kind == "tcp":
+            made.listen(BACKLOG)
+    except OSError as problem:
+        made.close()
+        cause = _CAUSES.get(problem.errno or 0, problem.strerror or str(problem))
+        raise ConfigError(wanted.key, f"cannot listen on {wanted.kind.upper()} {show(wanted.host, wanted.port)}: {cause}") from None
+    return Bound(wanted, made, made.getsockname()[1])
+
+
+def free_port(host: str, kind: str, preferred: int) -> int:
+    """``preferred`` when nobody has it, else one that is free: for the demonstration, which must start on a busy machine."""
+    for port in (preferred, 0):
+        try:
+            bound = _bind(Wanted("", kind, host, port))
+        except ConfigError:
+            continue
+        bound.socket.close()
+        return bound.port
+    raise ConfigError("", f"no free {kind.upper()} port on {host}")

@@ -1,0 +1,246 @@
+"""The whole relay as one service: what is made when, what is stopped when, and how it fails.
+
+    __init__     settings only: no socket, no file, no thread, since twistd may still fork
+    privileged   every listening socket is bound, while twistd still has its first user; a port that cannot be had: one line, status 1
+    start        store, signing key, parts; the reactor takes the sockets; a store that cannot be used: one line, status 1
+    running      descriptors, garbage collector, signals; "listening …", "ready"
+
+    stop         nothing new is accepted → terminals are told to stop sending (0x9102) → viewers end → links close → the store closes;
+                 all within STOP_S
+
+SIGTERM and SIGINT stop and exit with 0. SIGHUP rereads the configuration.
+"""
+
+# mypy: disallow-untyped-calls=False
+# (twisted.application and twisted.python.usage carry no annotations)
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from twisted.application.service import MultiService
+from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.logger import ILogObserver, Logger
+from twisted.python.components import Componentized
+from twisted.python.failure import Failure
+from twisted.python.logfile import LogFile
+
+import relay
+from relay.app import keys, process
+from relay.app.config import ConfigurationError, Loaded, listeners, load
+from relay.app.listening import Listeners, Wanted, show
+from relay.app.logs import LogWriter, stdout
+from relay.app.parts import Parts
+from relay.core.tokens import Signer
+from relay.errors import RelayError, UsageError
+from relay.settings import Settings
+from relay.store.database import path_of
+from relay.store.store import Store
+
+log = Logger(namespace="relay.app")
+
+STOP_S = 9.0  #: for everything together; contract and operators' tools count on ten
+FIRST_LINK_S = 900  #: life of the first administrator's link
+
+#: listeners whose other side a later version brings; their ports are left alone
+NOT_LISTENING = ("media.talk_tcp_port", "media.talk_extra_ports", "http.platform_port")
+
+#: what SIGHUP changes at once; everything else waits for the next start
+RELOADABLE = {"log.level", "log.format", "auth.signing_key", "auth.signing_key_old", "auth.leeway_s"}
+
+
+class MonotonicClock:
+    """The reactor's timers with a clock that nobody sets: Twisted's own ``seconds()`` is the wall clock."""
+
+    def __init__(self, reactor: Any) -> None:
+        self.callLater = reactor.callLater
+
+    def seconds(self) -> float:
+        """Monotonic seconds."""
+        return time.monotonic()
+
+
+class Relay(MultiService):
+    """Owns everything.
+
+    ``read`` gives the configuration, now and at every SIGHUP. ``twistd``: twistd's own options when this process is ours alone, else None,
+    and then nothing of the process is touched and what cannot start raises.
+    """
+
+    def __init__(self, read: Callable[[], Loaded], reactor: Any, twistd: Mapping[str, Any] | None = None) -> None:
+        super().__init__()
+        self.setName("jt1078relay")
+        loaded = read()
+        self.settings: Settings = loaded.settings
+        self.reactor = reactor
+        self.clock = MonotonicClock(reactor)
+        self.listeners = Listeners()
+        self.store = Store(path_of(self.settings.store.url))
+        self.signer: Signer | None = None
+        self.parts: Parts | None = None
+        self.writer: LogWriter | None = None
+        self.on_ready: list[Callable[[Relay], object]] = []  #: called once everything listens
+        self._read = read
+        self._twistd = twistd
+        self._bound = False
+        self._first = False
+        self._stopping: Deferred[None] | None = None
+        log.info("{said}", said=loaded.said)
+        log.info("jt1078relay {version}, Python {python}", version=relay.__version__, python=sys.version.split()[0])
+        for warning in loaded.warnings:
+            log.warn("{warning}", warning=warning)
+
+    # twistd ---------------------------------------------------------------
+
+    def setServiceParent(self, parent: Any) -> None:
+        """Give the application the log's form, before twistd makes one of its own."""
+        twistd = self._twistd
+        if twistd is not None and isinstance(parent, Componentized) and not twistd.get("logger") and not twistd.get("syslog"):
+            self.writer = self._log_writer(twistd)
+            parent.setComponent(ILogObserver, self.writer)
+        super().setServiceParent(parent)
+
+    def _log_writer(self, twistd: Mapping[str, Any]) -> LogWriter:
+        name = twistd.get("logfile") or ("-" if twistd.get("nodaemon") else "twistd.log")
+        out: Any = stdout()
+        if name != "-":
+            out = LogFile.fromFullPath(str(Path(name).absolute()))
+            process.on_rotate(self.reactor, out.rotate)
+        return LogWriter(out, self.settings.log.format, self.settings.log.level)
+
+    # starting -------------------------------------------------------------
+
+    def wanted(self) -> Iterable[Wanted]:
+        """The listeners that these settings ask for and this version serves."""
+        return (Wanted(key, kind, host, port) for key, kind, host, port in listeners(self.settings) if key not in NOT_LISTENING)
+
+    def privilegedStartService(self) -> None:
+        """Bind all ports."""
+        if self._twistd is not None:
+            process.use_monotonic_time(self.reactor)
+            process.raise_descriptors()
+        try:
+            self.listeners.bind(self.wanted())
+        except RelayError as problem:
+            self._cannot_start(problem)
+        self._bound = True
+        super().privilegedStartService()
+
+    def startService(self) -> None:
+        """Open the store, make the parts, answer on the ports."""
+        if not self._bound:
+            self.privilegedStartService()
+        try:
+            self._first = keys.is_first_start(self.settings)
+            self.store.start(self.reactor.callFromThread)
+            self.signer = keys.signer(self.settings)
+            self.parts = Parts(self.settings, self.reactor, self.clock, self.store, self.signer, self.listeners)
+            self.parts.start()
+        except RelayError as problem:
+            self.listeners.close_unadopted()
+            self._cannot_start(problem)
+        super().startService()
+        self.reactor.callWhenRunning(self._running)
+
+    def _cannot_start(self, problem: RelayError) -> None:
+        if self._twistd is None:
+            raise problem
+        process.cannot_start(problem, self._twistd)
+
+    def _running(self) -> None:
+        if not self.running:
+            return
+        if self._twistd is not None:
+            process.on_signals(self.reactor, self.reload)
+            process.freeze_garbage()
+        log.info("listening: {listeners}", listeners=self.listeners.described() or "nowhere")
+        if self._first and not self.on_ready and self.listeners.get("http.port") is not None:
+            url = self.page_url("admin", FIRST_LINK_S, "first start")
+            log.info("first start: the page as administrator, for {minutes} minutes: {url}", minutes=FIRST_LINK_S // 60, url=url, reveal=True)
+        log.info("ready")
+        for call in self.on_ready:
+            call(self)
+
+    def page_url(self, role: str, seconds: float, name: str) -> str:
+        """The page's address with a ready token."""
+        if self.signer is None:
+            raise UsageError("page_url before the start")
+        http = self.settings.http
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(http.host, http.host)
+        place = http.advertise or show(host, self.listeners.port("http.port"))
+        scheme = "https" if http.tls_certificate and not http.tls_port else "http"
+        return f"{scheme}://{place}/?token={self.signer.api(role, seconds, time.time(), name)}"
+
+    # stopping -------------------------------------------------------------
+
+    def stopService(self) -> Deferred[None]:
+        """End everything in order, within STOP_S; fires when done."""
+        done: Deferred[None] = Deferred()
+        if self._stopping is None:
+            log.info("stopping")
+            begun = self.clock.seconds()
+
+            def failed(failure: Failure) -> None:
+                log.failure("stopping did not end in order", failure=failure)
+
+            def ended(_: object) -> None:
+                log.info("stopped after {seconds:.1f} s", seconds=self.clock.seconds() - begun)
+
+            self._stopping = ensureDeferred(self._stop()).addTimeout(STOP_S, self.reactor).addErrback(failed).addCallback(ended)
+
+        def tell(_: None) -> None:
+            done.callback(None)
+
+        self._stopping.addCallback(tell)
+        return done
+
+    async def _stop(self) -> None:
+        await self.listeners.stop()
+        if self.parts is not None:
+            await self.parts.stop()
+        await super().stopService()
+        await self.store.stop()
+
+    # reloading ------------------------------------------------------------
+
+    def reload(self) -> None:
+        """SIGHUP: change what can be changed; with a fault in the file everything stays."""
+        try:
+            fresh = self._read().settings
+            key, old = keys.signing_keys(fresh)
+        except ConfigurationError as problem:
+            for fault in problem.faults:
+                log.error("not reread, the former configuration stays: {source}: {fault}", source=problem.source, fault=str(fault))
+            return
+        except RelayError as problem:
+            log.error("not reread, the former configuration stays: {problem}", problem=str(problem))
+            return
+        if self.signer is not None:
+            self.signer.rotate(key, old)
+            self.signer.leeway_s = fresh.auth.leeway_s
+        if self.writer is not None:
+            self.writer.set(fresh.log.format, fresh.log.level)
+        waiting = [name for name in differing(self.settings, fresh) if name not in RELOADABLE]
+        log.info("configuration reread{rest}", rest=f"; at the next start: {', '.join(waiting)}" if waiting else "")
+
+
+def differing(one: Settings, other: Settings) -> list[str]:
+    """The keys whose values differ."""
+    found = []
+    for section in fields(Settings):
+        left, right = getattr(one, section.name), getattr(other, section.name)
+        found += [f"{section.name}.{key.name}" for key in fields(left) if getattr(left, key.name) != getattr(right, key.name)]
+    return found
+
+
+def relay_service(explicit: str | None, twistd: Mapping[str, Any]) -> Relay:
+    """What ``twistd jt1078relay`` runs; raises ConfigurationError."""
+    from twisted.internet import reactor
+
+    here = Path.cwd()
+    return Relay(lambda: load(explicit, here=here), reactor, twistd)
