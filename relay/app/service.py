@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from twisted.application.service import MultiService
-from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.defer import Deferred, TimeoutError, ensureDeferred
 from twisted.logger import ILogObserver, Logger
 from twisted.python.components import Componentized
 from twisted.python.failure import Failure
@@ -186,7 +186,10 @@ class Relay(MultiService):
             begun = self.clock.seconds()
 
             def failed(failure: Failure) -> None:
-                log.failure("stopping did not end in order", failure=failure)
+                if failure.check(TimeoutError):
+                    log.error("not everything stopped within {seconds:g} s; ending all the same", seconds=STOP_S)
+                else:
+                    log.failure("stopping failed", failure=failure)
 
             def ended(_: object) -> None:
                 log.info("stopped after {seconds:.1f} s", seconds=self.clock.seconds() - begun)
