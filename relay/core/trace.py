@@ -23,13 +23,16 @@ FIRST_BYTE = "first_byte"  #: the first byte of media handed to a viewer's socke
 
 HOPS = (REQUESTED, SENT, ANSWERED, CONNECTED, FIRST_PACKET, FIRST_KEY_FRAME, FIRST_BYTE)
 
+#: called with a hop and its milliseconds since the start
+Watcher = Callable[[str, int], None]
+
 NOTES_MAX = 16  #: remarks kept per trace; retries and refusals repeat
 
 
 class Trace:
     """Times of one start, in seconds of the clock that the caller passes."""
 
-    __slots__ = ("_at", "_details", "channel", "failure", "notes", "purpose", "sim", "started", "stream", "wall")
+    __slots__ = ("_at", "_details", "_watchers", "channel", "failure", "notes", "purpose", "sim", "started", "stream", "wall")
 
     def __init__(self, sim: str, channel: int, now: float, wall: float, stream: str = "", purpose: str = "") -> None:
         self.sim = sim
@@ -42,6 +45,7 @@ class Trace:
         self.failure = ""  #: code of the error it ended with; empty while it goes on and when it succeeded
         self._at: dict[str, float] = {REQUESTED: now}
         self._details: dict[str, str] = {}
+        self._watchers: list[Watcher] = []
 
     def mark(self, hop: str, now: float, detail: str = "") -> None:
         """The hop was reached; only the first time counts."""
@@ -49,6 +53,24 @@ class Trace:
             self._at[hop] = now
             if detail:
                 self._details[hop] = detail
+            for watcher in list(self._watchers):
+                watcher(hop, _ms(now - self.started))
+
+    def watch(self, watcher: Watcher) -> None:
+        """Call ``watcher(hop, ms)`` for the hops reached so far and for each that follows; a page shows how a start goes on."""
+        self._watchers.append(watcher)
+        for hop, ms in self.hops().items():
+            watcher(hop, ms)
+
+    def unwatch(self, watcher: Watcher) -> None:
+        """No longer."""
+        if watcher in self._watchers:
+            self._watchers.remove(watcher)
+
+    def hops(self) -> dict[str, int]:
+        """Hop -> milliseconds since the start, in the order in which they were reached."""
+        reached = sorted(self._at.items(), key=lambda item: (item[1], HOPS.index(item[0])))
+        return {hop: _ms(at - self.started) for hop, at in reached}
 
     def note(self, text: str, now: float) -> None:
         """Something worth knowing that is no hop: a retry, a refused connection."""
@@ -93,12 +115,8 @@ class Trace:
 
     def describe(self) -> str:
         """One line for the log: ``requested 0, sent 1, answered 46, connected 80 ms``."""
-        reached = sorted(self._at.items(), key=lambda item: (item[1], HOPS.index(item[0])))
-        return ", ".join(f"{hop} {_ms(at - self.started)}" for hop, at in reached) + " ms"
+        return ", ".join(f"{hop} {ms}" for hop, ms in self.hops().items()) + " ms"
 
 
 def _ms(seconds: float) -> int:
     return round(seconds * 1000)
-
-
-Wall = Callable[[], float]

@@ -76,3 +76,6 @@ STANDARD_UPLINK = frozenset(
 
 #: what the platform sends and the terminal need not answer (answers themselves)
 UNANSWERED_DOWN = frozenset({PLATFORM_GENERAL, 0x8003, 0x8004, 0x8100, 0x8800})
+
+#: 结果 of the general answers, in words for people
+RESULT_WORDS = {0: "ok", 1: "failed", 2: "message error", 3: "not supported", 4: "alarm confirmed"}

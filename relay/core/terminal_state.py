@@ -1,0 +1,285 @@
+"""What is known of one terminal while the relay runs: who it is, where it was last, what it can show.
+
+Survives its links: a terminal that comes back finds its channels and last position here.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from relay.core.events import BEIJING, iso_time
+from relay.jt808.items import ALARM_BITS, VIDEO_ALARM_BITS
+from relay.jt808.messages.base import Body
+from relay.jt808.messages.general import Authentication, Registration
+from relay.jt808.messages.location import BatchLocation, Location, LocationQueryResponse, LocationReport, Status
+from relay.jt808.messages.parameters import ParametersResponse, TerminalAttributes
+from relay.jt808.messages.video import CODECS, AvAttributes
+from relay.jt808.params import AvChannels
+from relay.store.terminals import KnownTerminal
+
+if TYPE_CHECKING:
+    from relay.core.link import Link
+
+#: logical channels that JT/T 1076 table 2 gives to sound alone; the range 33-63 belongs to audio
+AUDIO_CHANNELS = range(33, 64)
+#: channels shown for a terminal that tells nothing about itself: most have four inputs
+ASSUMED_CHANNELS = 4
+#: more than a terminal can have (JT/T 1076 ends at 63); a table with nonsense in it must not fill the page
+CHANNELS_MAX = 64
+#: above it the DWORD is a negative number in two's complement, which some devices send (JT/T 808 facts §6.1)
+_LARGEST_MICRODEGREES = 180_000_000
+
+
+class Channel(NamedTuple):
+    """One logical channel."""
+
+    number: int
+    kind: str  #: "av" | "audio" | "video"
+    source: str  #: how it is known: "0x0076" (the terminal's own table) | "0x1003" (a count) | "seen" (media came) | "assumed"
+    ptz: bool | None = None  #: a pan-tilt head is connected; None = not told
+    physical: int | None = None
+
+
+def default_kind(number: int) -> str:
+    """What a channel of that number carries when the terminal does not say."""
+    return "audio" if number in AUDIO_CHANNELS else "av"
+
+
+def position_of(report: Location) -> dict[str, Any]:
+    """The one place where raw integers of the wire become degrees, km/h and a time with a zone."""
+    status = report.status_flags
+    items = {int(getattr(item, "id", -1)): item for item in report.items}
+    return {
+        "latitude": _degrees(report.latitude, bool(status & Status.SOUTH)),
+        "longitude": _degrees(report.longitude, bool(status & Status.WEST)),
+        "altitude": report.altitude if report.altitude < 0x8000 else report.altitude - 0x10000,
+        "speed": round(report.speed / 10, 1),
+        "direction": report.direction,
+        "time": wire_time(report.time),
+        "located": bool(status & Status.LOCATED),
+        "acc": bool(status & Status.ACC),
+        "alarm_flags": report.alarm_flags,
+        "status_flags": status,
+        "mileage": _item(items, 0x01, "mileage", 0.1),
+        "fuel": _item(items, 0x02, "fuel", 0.1),
+        "signal": _item(items, 0x30, "network_signal", 1),
+        "satellites": _item(items, 0x31, "gnss_satellites", 1),
+    }
+
+
+def wire_time(digits: str) -> str | None:
+    """YYMMDDhhmmss in GMT+8 as ISO 8601; None for zeros and impossible dates, which occur."""
+    try:
+        return datetime.strptime(digits, "%y%m%d%H%M%S").replace(tzinfo=BEIJING).isoformat()
+    except ValueError:
+        return None
+
+
+def _degrees(raw: int, negative: bool) -> float:
+    if raw > _LARGEST_MICRODEGREES:
+        return round((raw - (1 << 32)) / 1e6, 6)
+    return round((-raw if negative else raw) / 1e6, 6)
+
+
+def _item(items: dict[int, Any], number: int, field: str, scale: float) -> float | int | None:
+    value = getattr(items.get(number), field, None)
+    return None if value is None else round(value * scale, 1) if scale != 1 else value
+
+
+def bit_words(flags: int, words: dict[int, str]) -> list[str]:
+    """The names of the bits that are set."""
+    return [text if isinstance(text, str) else text[1] for bit, text in words.items() if flags >> bit & 1]
+
+
+class Terminal:
+    """One terminal, online or not."""
+
+    __slots__ = (
+        "alarm_flags", "alarms_told_at", "asked_at", "attributes", "av", "bytes_in", "bytes_out", "channels", "connects", "counts", "edition",
+        "firmware", "hardware", "iccid", "imei", "known", "last_host", "last_seen", "link", "manufacturer", "model", "offline_reason",
+        "online_since", "phone", "plate", "plate_color", "position", "position_at", "sim", "software", "terminal_id", "video_alarm_flags",
+    )  # fmt: skip
+
+    def __init__(self, sim: str, phone: str, known: KnownTerminal | None = None) -> None:
+        self.sim = sim  #: as ``phone_key`` gives it
+        self.phone = phone  #: as on the wire
+        self.known = known  #: its row in the store
+        self.link: Link | None = None  #: None = offline
+        self.edition = known.edition or 0 if known is not None else 0
+        self.manufacturer = self.model = self.plate = ""
+        self.terminal_id = known.terminal_id if known is not None else ""
+        self.plate_color: int | None = None
+        self.iccid = self.hardware = self.firmware = self.imei = self.software = ""
+        self.attributes: TerminalAttributes | None = None
+        self.av: AvAttributes | None = None
+        self.channels: dict[int, Channel] = {}
+        self.position: Location | None = None
+        self.position_at = 0.0  #: UNIX time of its arrival
+        self.alarm_flags = 0
+        self.video_alarm_flags = 0
+        self.alarms_told_at = float("-inf")  #: monotonic
+        self.asked_at = float("-inf")  #: monotonic; when its attributes were last asked for
+        self.online_since = 0.0  #: UNIX time
+        self.last_seen = 0.0  #: UNIX time of the last message
+        self.last_host = ""
+        self.offline_reason = ""
+        self.connects = 0
+        self.bytes_in = self.bytes_out = 0  #: of links that are over; ``traffic`` adds the present one
+        self.counts: dict[int, int] = {}  #: messages by id
+
+    @property
+    def online(self) -> bool:
+        """It has authenticated on a link that is still up."""
+        return self.link is not None
+
+    @property
+    def name(self) -> str:
+        """For people: the plate, or the alias, or the number."""
+        known = self.known
+        return (known.plate if known else "") or self.plate or (known.alias if known else "") or self.sim
+
+    def traffic(self) -> tuple[int, int]:
+        """Bytes in and out over all its links."""
+        if self.link is None:
+            return self.bytes_in, self.bytes_out
+        return self.bytes_in + self.link.session.bytes_in, self.bytes_out + self.link.session.bytes_out
+
+    # ---- what its messages tell ---------------------------------------------------------------------------------------
+
+    def take_registration(self, message: Registration) -> list[str]:
+        """Note what a 0x0100 says; gives what changed against a former registration: "terminal id", "plate"."""
+        changed = []
+        if self.terminal_id and message.terminal_id and message.terminal_id != self.terminal_id:
+            changed.append(f"terminal id {self.terminal_id} -> {message.terminal_id}")
+        if self.plate and message.plate_no and message.plate_no != self.plate:
+            changed.append(f"plate {self.plate} -> {message.plate_no}")
+        self.manufacturer, self.model = str(message.manufacturer_id), str(message.terminal_model)
+        self.terminal_id, self.plate, self.plate_color = str(message.terminal_id), str(message.plate_no), message.plate_color
+        return changed
+
+    def take_authentication(self, message: Authentication) -> None:
+        """2019 tells IMEI and software version."""
+        self.imei = str(message.imei or self.imei)
+        self.software = str(message.software_version or self.software)
+
+    def take_attributes(self, message: TerminalAttributes) -> list[str]:
+        """0x0107; gives what changed: "ICCID"."""
+        changed = []
+        if self.iccid and message.iccid != self.iccid and message.iccid.strip("0"):
+            changed.append(f"ICCID {self.iccid} -> {message.iccid}")
+        self.attributes = message
+        self.iccid = message.iccid
+        self.hardware, self.firmware = str(message.hardware_version), str(message.firmware_version)
+        self.manufacturer = self.manufacturer or str(message.manufacturer_id)
+        self.model = str(message.terminal_model) or self.model
+        self.terminal_id = self.terminal_id or str(message.terminal_id)
+        return changed
+
+    def take_av(self, message: AvAttributes) -> None:
+        """0x1003: codecs, and how many inputs there are; a table of channels is better and stays."""
+        self.av = message
+        if not any(channel.source == "0x0076" for channel in self.channels.values()):
+            for number in range(1, min(message.max_video_channels, CHANNELS_MAX) + 1):
+                self._learn(Channel(number, default_kind(number), "0x1003"))
+
+    def take_parameters(self, message: ParametersResponse) -> None:
+        """0x0104: parameter 0x0076 is the table of channels."""
+        for entry in message.params:
+            if not isinstance(entry, AvChannels) or not entry.channels:
+                continue
+            self.channels = {number: channel for number, channel in self.channels.items() if channel.source == "seen"}
+            for row in entry.channels[:CHANNELS_MAX]:
+                kind = {0: "av", 1: "audio", 2: "video"}.get(row.channel_type, default_kind(row.logical_channel))
+                ptz = bool(row.ptz_connected) if kind != "audio" else None
+                self._learn(Channel(row.logical_channel, kind, "0x0076", ptz, row.physical_channel))
+
+    def take_seen(self, number: int, kind: str) -> bool:
+        """Media of a channel came; True when it was not known."""
+        if number in self.channels:
+            return False
+        self._learn(Channel(number, kind, "seen"))
+        return True
+
+    def _learn(self, channel: Channel) -> None:
+        if channel.number in self.channels or len(self.channels) < CHANNELS_MAX:
+            self.channels[channel.number] = channel
+
+    def take_location(self, message: Body, wall: float) -> Location | None:
+        """The newest position in a 0x0200, 0x0201 or 0x0704; None when there is none, or it is older than the one here."""
+        if isinstance(message, LocationReport):
+            report: Location | None = message
+        elif isinstance(message, LocationQueryResponse):
+            report = message.location
+        elif isinstance(message, BatchLocation):
+            report = max(message.locations, key=lambda location: location.time, default=None)
+        else:
+            return None
+        if report is None:
+            return None
+        late = isinstance(message, BatchLocation) and self.position is not None and report.time < self.position.time
+        if late:
+            return None  # stored in a blind area, sent afterwards
+        self.position = report
+        self.position_at = wall
+        return report
+
+    # ---- for people and programs --------------------------------------------------------------------------------------
+
+    def channel_list(self) -> list[Channel]:
+        """What can be asked for, by number; assumed ones while the terminal has not told."""
+        told = [channel for channel in self.channels.values() if channel.source in ("0x0076", "0x1003")]
+        if told or len(self.channels) >= ASSUMED_CHANNELS:
+            return sorted(self.channels.values())
+        known = dict(self.channels)
+        for number in range(1, ASSUMED_CHANNELS + 1):
+            known.setdefault(number, Channel(number, default_kind(number), "assumed"))
+        return sorted(known.values())
+
+    def channel_kind(self, number: int) -> str:
+        """ "av", "audio" or "video"."""
+        channel = self.channels.get(number)
+        return channel.kind if channel is not None else default_kind(number)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything, in JSON's types."""
+        known = self.known
+        bytes_in, bytes_out = self.traffic()
+        link = self.link
+        return {
+            "sim": self.sim,
+            "phone": self.phone,
+            "online": self.online,
+            "name": self.name,
+            "plate": (known.plate if known else "") or self.plate,
+            "plate_color": known.plate_color if known and known.plate_color is not None else self.plate_color,
+            "alias": known.alias if known else "",
+            "known": known is not None,
+            "edition": self.edition or None,
+            "manufacturer": self.manufacturer or (known.manufacturer if known else ""),
+            "model": self.model or (known.model if known else ""),
+            "terminal_id": self.terminal_id or (known.terminal_id if known else ""),
+            "iccid": self.iccid,
+            "imei": self.imei,
+            "hardware": self.hardware,
+            "firmware": self.firmware or self.software,
+            "peer": link.wire.peer if link is not None else "",
+            "transport": link.wire.transport if link is not None else "",
+            "online_since": iso_time(self.online_since) if link is not None else None,
+            "last_seen": iso_time(self.last_seen) if self.last_seen else None,
+            "offline_reason": "" if link is not None else self.offline_reason,
+            "connects": self.connects,
+            "bytes_in": bytes_in,
+            "bytes_out": bytes_out,
+            "messages": sum(self.counts.values()),
+            "position": position_of(self.position) if self.position is not None else None,
+            "position_at": iso_time(self.position_at) if self.position_at else None,
+            "alarms": bit_words(self.alarm_flags, ALARM_BITS) + bit_words(self.video_alarm_flags, VIDEO_ALARM_BITS),
+            "alarm_flags": self.alarm_flags,
+            "video_alarm_flags": self.video_alarm_flags,
+            "channels": [
+                {"channel": c.number, "kind": c.kind, "source": c.source, "ptz": c.ptz} for c in self.channel_list()
+            ],
+            "audio_codec": CODECS.get(self.av.audio_encoding, str(self.av.audio_encoding)) if self.av is not None else None,
+            "video_codec": CODECS.get(self.av.video_encoding, str(self.av.video_encoding)) if self.av is not None else None,
+        }

@@ -1,0 +1,550 @@
+"""Who is online: one link per terminal, what each tells about itself, and requests that await replies.
+
+Who is let in is decided by ``gate``. A number counts as a terminal's own once it has authenticated: a second link with the same number
+takes the place of the first only then, and the first is closed with that for a cause.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from zlib import crc32
+
+from twisted.internet.defer import Deferred, fail
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from relay.core.events import Events
+from relay.core.gate import KNOWN, OPEN, Gate, TerminalRows, Verdict
+from relay.core.link import Link, TerminalOfflineError, Wire
+from relay.core.terminal_state import Terminal, bit_words
+from relay.core.throttle import Flapping, PeerLog
+from relay.hub.merge import Clock, DelayedCall
+from relay.identity import phone_key
+from relay.jt808.header import Header
+from relay.jt808.items import ALARM_BITS, VIDEO_ALARM_BITS, VideoAlarms
+from relay.jt808.messages.base import Body
+from relay.jt808.messages.general import Authentication, Registration, RegistrationResult, ServerTime, ServerTimeQuery
+from relay.jt808.messages.location import Location
+from relay.jt808.messages.parameters import ParametersResponse, QueryAttributes, QueryParameters, TerminalAttributes
+from relay.jt808.messages.video import AvAttributes, AvAttributesQuery
+from relay.jt808.session_events import (
+    Authenticating,
+    Broken,
+    Event,
+    Foreign,
+    GaveUp,
+    Phase,
+    Received,
+    Registering,
+    SessionOptions,
+    Silent,
+    Unadmitted,
+)
+from relay.jt808.subpackages import AssemblyPool, SubpackageLimits
+from relay.settings import Limits
+from relay.settings import Terminals as TerminalSettings
+from relay.store.errors import StoreError
+from relay.store.terminals import KnownTerminal
+
+log = Logger()
+
+FAILURES_MAX = 3  #: refused authentications on one link; some firmware registers anew only after the link was closed
+FLAP_LIMIT, FLAP_WINDOW_S, FLAP_BAN_S = 15, 60.0, 300.0  #: authentications of one number: two terminals with one SIM throw each other out
+HOST_LIMIT, HOST_WINDOW_S, HOST_BAN_S = 100, 60.0, 60.0  #: links of one address that end without having authenticated
+QUESTIONS_AFTER_S = 2.0  #: after authentication; terminals send their backlog first
+QUESTIONS_SPREAD_S = 2.0  #: ten thousand terminals that come back at once must not be asked in the same moment
+QUESTIONS_AGAIN_S = 86400.0  #: a terminal that reconnects is not asked what it told within a day
+ALARM_EVERY_S = 1.0  #: alarm events of one terminal; flags that flicker are told together
+STORE_POLL_S = 5.0  #: how soon a change by ``jt1078relay terminal …`` is seen by links that are up
+
+
+Watcher = Callable[[str, Terminal], None]
+
+
+class Terminals:
+    """All terminals of the process."""
+
+    def __init__(
+        self,
+        settings: TerminalSettings,
+        limits: Limits,
+        rows: TerminalRows,
+        clock: Clock,
+        events: Events,
+        wall: Callable[[], float],
+        store_changes: Callable[[], Deferred[int]] | None = None,
+    ) -> None:
+        self.settings = settings
+        self.limits = limits
+        self.gate = Gate(settings.registration, rows, wall)
+        self.clock = clock
+        self.events = events
+        self.wall = wall  #: seconds since 1970
+        self.counts: Counter[str] = Counter()  #: what happened, for metrics
+        self.peer_log = PeerLog(log, clock.seconds, limits.log_peer_s)
+        self.options = SessionOptions(
+            idle_timeout_s=settings.idle_timeout_s,
+            register_timeout_s=settings.register_timeout_s,
+            first_timeout_s=settings.reply_timeout_s,
+            repeats=settings.retries,
+            subpackages=SubpackageLimits(
+                messages=limits.subpackage_messages, bytes=limits.subpackage_bytes, timeout_s=settings.subpackage_timeout_s
+            ),
+            pool=AssemblyPool(limits.subpackage_bytes_all),
+            silent_ok=settings.registration == OPEN,
+        )
+        self._terminals: OrderedDict[str, Terminal] = OrderedDict()  #: offline ones are forgotten oldest first
+        self._online: dict[str, Terminal] = {}
+        self._unregistered: set[Link] = set()
+        self._watchers: list[Watcher] = []
+        self._message_watchers: list[Callable[[Terminal, Received], None]] = []
+        self._flapping = Flapping(FLAP_LIMIT, FLAP_WINDOW_S, FLAP_BAN_S)
+        self._hosts = Flapping(HOST_LIMIT, HOST_WINDOW_S, HOST_BAN_S)
+        self._store_changes = store_changes
+        self._store_version: int | None = None
+        self._poll: DelayedCall | None = None
+        self._closed = False
+        if store_changes is not None:
+            self._poll = clock.callLater(STORE_POLL_S, self._look_at_store)
+
+    # ---- finding --------------------------------------------------------------------------------------------------------
+
+    def get(self, sim: str) -> Terminal | None:
+        """The terminal of that number (zeros in front or not), online or seen since the start."""
+        return self._terminals.get(phone_key(sim))
+
+    def online(self) -> Iterator[Terminal]:
+        """Those that are there."""
+        return iter(list(self._online.values()))
+
+    def seen(self) -> Iterator[Terminal]:
+        """All since the start that are not forgotten."""
+        return iter(list(self._terminals.values()))
+
+    def is_online(self, sim: str) -> bool:
+        """Whether it has authenticated and its link is up."""
+        return phone_key(sim) in self._online
+
+    @property
+    def online_count(self) -> int:
+        """How many are there."""
+        return len(self._online)
+
+    @property
+    def unregistered_count(self) -> int:
+        """Links that have not authenticated."""
+        return len(self._unregistered)
+
+    def watch(self, watcher: Watcher) -> Callable[[], None]:
+        """Call ``watcher("online" | "offline", terminal)``; returns what ends it."""
+        self._watchers.append(watcher)
+        return lambda: self._watchers.remove(watcher) if watcher in self._watchers else None
+
+    def watch_messages(self, watcher: Callable[[Terminal, Received], None]) -> Callable[[], None]:
+        """Call ``watcher(terminal, received)`` for every message of an authenticated terminal that is no reply."""
+        self._message_watchers.append(watcher)
+        return lambda: self._message_watchers.remove(watcher) if watcher in self._message_watchers else None
+
+    # ---- speaking to them -----------------------------------------------------------------------------------------------
+
+    def request(self, sim: str, message: Body, timeout_s: float | None = None, repeats: int | None = None) -> Deferred[Body]:
+        """Send a message and wait for its reply.
+
+        Fails with a RequestError: TerminalOfflineError, NoReplyError, RefusedError, BadReplyError, TooManyRequestsError. Without ``timeout_s`` it is
+        sent again as ``terminals.retries`` says before it fails.
+        """
+        terminal = self._online.get(phone_key(sim))
+        if terminal is None or terminal.link is None:
+            return fail(TerminalOfflineError(phone_key(sim), f"terminal {phone_key(sim)} is not online"))
+        return terminal.link.request(message, timeout_s, repeats)
+
+    def send(self, sim: str, message: Body) -> int | None:
+        """Send a message whose reply is not awaited; gives its serial, None when the terminal is offline."""
+        terminal = self._online.get(phone_key(sim))
+        if terminal is None or terminal.link is None:
+            return None
+        return terminal.link.send(message)
+
+    def kick(self, sim: str, reason: str = "closed by the operator") -> bool:
+        """Close a terminal's link; False when it is offline."""
+        terminal = self._online.get(phone_key(sim))
+        if terminal is None or terminal.link is None:
+            return False
+        terminal.link.end(reason)
+        return True
+
+    # ---- links, from the adapters -----------------------------------------------------------------------------------------
+
+    def connected(self, wire: Wire, phone: str = "") -> Link | None:
+        """A new link; None when it is not to be served (too many, banned, closing), and the reason is logged."""
+        if self._closed:
+            return None
+        now = self.clock.seconds()
+        if self._hosts.banned(wire.host, now) and not any(t.link is not None and t.link.wire.host == wire.host for t in self._online.values()):
+            self.counts["links refused: banned"] += 1
+            self.peer_log.warn(wire.host, "{peer}: not served, its connections keep ending without authentication", peer=wire.peer)
+            return None
+        if len(self._unregistered) >= self.limits.unregistered_max:
+            self.counts["links refused: unregistered_max"] += 1
+            text = "{peer}: not served, {count} connections have not authenticated yet (limits.unregistered_max)"
+            self.peer_log.warn("", text, peer=wire.peer, count=len(self._unregistered))
+            return None
+        self.counts["links"] += 1
+        link = Link(self, wire, phone)
+        self._unregistered.add(link)
+        return link
+
+    def ended(self, link: Link, reason: str) -> None:
+        """A link is over (called by the link)."""
+        if link in self._unregistered:
+            self._unregistered.discard(link)
+            if not self._closed:
+                self.counts["links ended unregistered"] += 1
+                if self._hosts.count(link.wire.host, self.clock.seconds()):
+                    self.peer_log.warn(link.wire.host, "{host}: {limit} connections ended without authentication", limit=HOST_LIMIT)
+                if link.session.frames_in == 0 and link.session.bytes_in:
+                    self.peer_log.info(link.wire.host, "{peer}: closed, no JT/T 808 message came: {reason}", peer=link.wire.peer, reason=reason)
+            return
+        terminal = self._terminals.get(link.sim)
+        if terminal is None or terminal.link is not link:
+            return
+        self._leave(terminal, link, reason)
+        self.events.publish("terminal.offline", sim=terminal.sim, reason=reason)
+        self._tell("offline", terminal)
+
+    def _leave(self, terminal: Terminal, link: Link, reason: str) -> None:
+        terminal.bytes_in += link.session.bytes_in
+        terminal.bytes_out += link.session.bytes_out
+        terminal.link = None
+        terminal.offline_reason = reason
+        self._online.pop(terminal.sim, None)
+        log.info("terminal {sim} offline: {reason}", sim=terminal.sim, reason=reason)
+
+    # ---- what a session tells -----------------------------------------------------------------------------------------------
+
+    def happened(self, link: Link, event: Event) -> None:
+        """One event of a link's session (called by the link)."""
+        if isinstance(event, Received):
+            self._received(link, event)
+        elif isinstance(event, Registering):
+            self._registering(link, event)
+        elif isinstance(event, Authenticating):
+            self._authenticating(link, event)
+        elif isinstance(event, Silent):
+            self._silent(link)
+        elif isinstance(event, Unadmitted):
+            self._refuse(link, event.header, "not authenticated", f"sent 0x{event.header.msg_id:04X} before authenticating")
+        elif isinstance(event, Foreign):
+            detail = f"a message of {phone_key(event.header.phone)} on the link of {link.session.key}"
+            self._refuse(link, event.header, "someone else's sim", detail)
+        elif isinstance(event, Broken):
+            self.counts[f"frames dropped: {event.reason}"] += 1
+            self.peer_log.warn(link.wire.host, "{peer}: {detail}", peer=link.wire.peer, detail=event.detail)
+        elif isinstance(event, GaveUp):
+            self.counts["sub-packaged messages given up"] += 1
+            self.peer_log.info(link.wire.host, "{peer}: {detail}", peer=link.wire.peer, detail=event.detail)
+
+    def _received(self, link: Link, event: Received) -> None:
+        if event.problem not in ("", "unknown"):
+            self.counts["messages not readable"] += 1
+            self.peer_log.warn(link.wire.host, "{peer}: {problem}", peer=link.wire.peer, problem=event.problem)
+        if isinstance(event.message, ServerTimeQuery) and event.wants_answer:
+            now = datetime.fromtimestamp(self.wall(), UTC)
+            link.session.reply(ServerTime(time=f"{now:%y%m%d%H%M%S}"))
+        terminal = self._online.get(link.sim)
+        if terminal is None or terminal.link is not link:
+            return
+        terminal.last_seen = self.wall()
+        terminal.edition = link.session.edition or terminal.edition
+        msg_id = event.header.msg_id
+        if msg_id in terminal.counts or len(terminal.counts) < 64:  # vendors' ids are many; a terminal uses a few dozen
+            terminal.counts[msg_id] = terminal.counts.get(msg_id, 0) + 1
+        if event.message is not None:
+            self._learn(terminal, event.message)
+            report = terminal.take_location(event.message, terminal.last_seen)
+            if report is not None:
+                self._alarms(terminal, report)
+        for watcher in list(self._message_watchers):
+            watcher(terminal, event)
+        if link.session.phase is Phase.NEW:  # 0x0003
+            self._deregistered(terminal, link)
+
+    def told(self, link: Link, answer: Body) -> None:
+        """The answer to one of the questions asked after authentication."""
+        terminal = self._online.get(link.sim)
+        if terminal is not None and terminal.link is link:
+            self._learn(terminal, answer)
+
+    def _learn(self, terminal: Terminal, message: Body) -> None:
+        changed: list[str] = []
+        if isinstance(message, TerminalAttributes):
+            changed = terminal.take_attributes(message)
+        elif isinstance(message, AvAttributes):
+            terminal.take_av(message)
+        elif isinstance(message, ParametersResponse):
+            terminal.take_parameters(message)
+        else:
+            return
+        if changed:
+            self._changed(terminal, changed)
+        self.events.publish("terminal.updated", sim=terminal.sim)
+
+    def _changed(self, terminal: Terminal, changed: list[str]) -> None:
+        log.warn("terminal {sim} is not what it was: {changed}", sim=terminal.sim, changed="; ".join(changed))
+        self.events.publish("terminal.identity_changed", sim=terminal.sim, changed=changed)
+
+    def _alarms(self, terminal: Terminal, report: Location) -> None:
+        """Tell changes of the alarm words, at most once a second."""
+        video = next((item.video_alarm_flags for item in report.items if isinstance(item, VideoAlarms)), 0)
+        now = self.clock.seconds()
+        if (report.alarm_flags, video) == (terminal.alarm_flags, terminal.video_alarm_flags) or now < terminal.alarms_told_at + ALARM_EVERY_S:
+            return
+        before, before_video = terminal.alarm_flags, terminal.video_alarm_flags
+        terminal.alarm_flags, terminal.video_alarm_flags = report.alarm_flags, video
+        terminal.alarms_told_at = now
+        self.events.publish(
+            "terminal.alarm",
+            sim=terminal.sim,
+            set=bit_words(report.alarm_flags & ~before, ALARM_BITS) + bit_words(video & ~before_video, VIDEO_ALARM_BITS),
+            cleared=bit_words(before & ~report.alarm_flags, ALARM_BITS) + bit_words(before_video & ~video, VIDEO_ALARM_BITS),
+            alarm_flags=report.alarm_flags,
+            video_alarm_flags=video,
+        )
+
+    # ---- admission -------------------------------------------------------------------------------------------------------
+
+    def _registering(self, link: Link, event: Registering) -> None:
+        message, header = event.message, event.header
+        if not isinstance(message, Registration):
+            return
+        sim = phone_key(header.phone)
+        if self._is_banned(link, header, sim):
+            link.session.registered(header, RegistrationResult.TERMINAL_ALREADY_REGISTERED, "", self.clock.seconds())
+            return
+        online = self._online.get(sim)
+        online_id = online.terminal_id if online is not None and online.link is not link else ""
+
+        def decided(verdict: Verdict) -> None:
+            if not link.open:
+                return
+            if verdict.refused:
+                self._refuse(link, header, verdict.refused, f"registration of {message.plate_no or 'no plate'}, terminal id {message.terminal_id}")
+            else:
+                self.counts["registrations"] += 1
+                terminal = self._state(sim, header.phone, verdict.row)
+                changed = terminal.take_registration(message)
+                if changed:
+                    self._changed(terminal, changed)
+            link.session.registered(header, verdict.result, verdict.code, self.clock.seconds())
+            link.settle()
+
+        waiting = self.gate.register(header.phone, link.session.edition, message, online_id)
+        waiting.addCallback(decided).addErrback(self._store_failed, link)
+
+    def _authenticating(self, link: Link, event: Authenticating) -> None:
+        message, header = event.message, event.header
+        if not isinstance(message, Authentication):
+            return
+        sim = phone_key(header.phone)
+        if self._is_banned(link, header, sim):
+            link.session.authenticated(header, False, self.clock.seconds())
+            link.session.end("banned for a while: connects too often")
+            return
+
+        def decided(verdict: Verdict) -> None:
+            if not link.open:
+                return
+            now = self.clock.seconds()
+            if verdict.refused:
+                link.failures += 1
+                self._refuse(link, header, verdict.refused, "authentication")
+                link.session.authenticated(header, False, now)
+                if link.failures >= FAILURES_MAX and not link.ready:
+                    link.session.end(f"{link.failures} failed authentications")
+            elif self._enter(link, sim, header.phone, verdict.row):
+                self._terminals[sim].take_authentication(message)
+                link.session.authenticated(header, True, now)
+            else:
+                link.session.authenticated(header, False, now)
+                link.session.end("too many terminals")
+            link.settle()
+
+        self.gate.authenticate(header.phone, message).addCallback(decided).addErrback(self._store_failed, link)
+
+    def _silent(self, link: Link) -> None:
+        """Policy "open": a terminal that neither registers nor authenticates."""
+        sim, phone = link.session.key, link.session.phone
+        if self._flapping.banned(sim, self.clock.seconds()):
+            link.session.end("banned for a while: connects too often")
+            return
+
+        def decided(verdict: Verdict) -> None:
+            if not link.open:
+                return
+            ok = not verdict.refused and self._enter(link, sim, phone, verdict.row)
+            link.session.admitted(ok, self.clock.seconds())
+            link.settle()
+
+        self.gate.silent(phone).addCallback(decided).addErrback(self._store_failed, link)
+
+    def _enter(self, link: Link, sim: str, phone: str, row: KnownTerminal | None) -> bool:
+        """The link has proved to be the terminal's: it is online from now on."""
+        now = self.clock.seconds()
+        terminal = self._state(sim, phone, row)
+        if terminal.link is link:
+            return True  # authenticated again on the same link
+        if terminal.link is None and len(self._online) >= self.limits.terminals_max:
+            self._refuse(link, None, "too many terminals", f"limits.terminals_max = {self.limits.terminals_max}")
+            return False
+        if self._flapping.count(sim, now):
+            log.warn("terminal {sim} authenticated {count} times within a minute; not served for {ban:g} s", sim=sim, count=FLAP_LIMIT, ban=FLAP_BAN_S)
+            self.events.publish("terminal.flapping", sim=sim, peer=link.wire.peer)
+        old = terminal.link
+        if old is not None:
+            self._leave(terminal, old, f"replaced by {link.wire.peer}")
+            old.end(f"replaced by {link.wire.peer}")
+        self._unregistered.discard(link)
+        link.sim = sim
+        link.accepted_at = now
+        terminal.link = link
+        terminal.phone = phone
+        terminal.edition = link.session.edition or terminal.edition
+        if link.session.protocol_version is None and not link.session.edition and terminal.edition in (2011, 2013):
+            link.session.edition = terminal.edition
+        terminal.online_since = terminal.last_seen = self.wall()
+        terminal.connects += 1
+        terminal.offline_reason = ""
+        self._online[sim] = terminal
+        self._terminals.move_to_end(sim)
+        log.info("terminal {sim} online from {peer} ({transport})", sim=sim, peer=link.wire.peer, transport=link.wire.transport)
+        if terminal.last_host and terminal.last_host != link.wire.host:
+            self.events.publish("terminal.address_changed", sim=sim, before=terminal.last_host, now=link.wire.host, replaced=old is not None)
+        terminal.last_host = link.wire.host
+        name = "terminal.online" if old is None else "terminal.replaced"
+        self.events.publish(name, sim=sim, peer=link.wire.peer, transport=link.wire.transport, edition=terminal.edition or None)
+        self._plan_questions(terminal, link, now)
+        self._tell("online", terminal)
+        return True
+
+    def _plan_questions(self, terminal: Terminal, link: Link, now: float) -> None:
+        """0x8107, 0x9003, 0x8106[0x0076], one at a time; many terminals know only some of them, or none."""
+        if now < terminal.asked_at + QUESTIONS_AGAIN_S:
+            return
+        terminal.asked_at = now
+        questions: list[Body] = [AvAttributesQuery()]
+        if terminal.edition != 2011:  # 2011 has neither 0x8107 nor 0x8106
+            questions = [QueryAttributes(), AvAttributesQuery(), QueryParameters(param_ids=[0x0076])]
+        spread = crc32(terminal.sim.encode()) % 1000 / 1000 * QUESTIONS_SPREAD_S
+        link.ask_later(questions, now + QUESTIONS_AFTER_S + spread)
+
+    def _deregistered(self, terminal: Terminal, link: Link) -> None:
+        """0x0003: the binding is forgotten; it has to register again, on this link or another."""
+        self._leave(terminal, link, "deregistered")
+        link.sim = ""
+        self._unregistered.add(link)
+        self.events.publish("terminal.offline", sim=terminal.sim, reason="deregistered")
+        self._tell("offline", terminal)
+        self.gate.deregister(terminal.sim).addErrback(self._store_failed, link)
+
+    def _is_banned(self, link: Link, header: Header, sim: str) -> bool:
+        if not self._flapping.banned(sim, self.clock.seconds()):
+            return False
+        self._refuse(link, header, "banned", "it connected too often")
+        return True
+
+    def _refuse(self, link: Link, header: Header | None, reason: str, detail: str) -> None:
+        """Name a refusal: counted always, logged and told at most once a second and address."""
+        self.counts[f"refused: {reason}"] += 1
+        sim = phone_key(header.phone) if header is not None else link.session.key
+        text = "{peer}: terminal {sim} refused: {reason} ({detail})"
+        if self.peer_log.warn(link.wire.host, text, peer=link.wire.peer, sim=sim, reason=reason, detail=detail):
+            self.events.publish("terminal.refused", sim=sim, peer=link.wire.peer, reason=reason, detail=detail)
+
+    def moved(self, link: Link, host: str) -> None:
+        """The datagrams of a terminal come from another address now; the adapter has let ``link`` follow."""
+        self.events.publish("terminal.address_changed", sim=link.sim, before=host, now=link.wire.host, replaced=False)
+
+    def _store_failed(self, failure: Failure, link: Link) -> Failure | None:
+        """The terminal is left to try again; everything else goes on."""
+        if not isinstance(failure.value, StoreError):
+            return failure  # a fault of ours: logged with its traceback, and this link only
+        self.counts["store failures"] += 1
+        log.error("terminal {sim}: {problem}", sim=link.session.key, problem=str(failure.value))
+        link.end("the store failed")
+        return None
+
+    # ---- the store's changes ----------------------------------------------------------------------------------------------
+
+    def refresh(self) -> Deferred[None]:
+        """Take over what the operator changed in the store: aliases, plates, who is enabled, who was removed."""
+        return self.gate.rows.list().addCallback(self._refreshed)
+
+    def _refreshed(self, rows: list[KnownTerminal]) -> None:
+        known = {row.key: row for row in rows}
+        for sim, terminal in list(self._terminals.items()):
+            before, row = terminal.known, known.get(sim)
+            terminal.known = row
+            if terminal.link is None:
+                continue
+            if row is not None and not row.enabled:
+                terminal.link.end("disabled by the operator")
+            elif row is None and before is not None and self.settings.registration == KNOWN:
+                terminal.link.end("removed by the operator")
+
+    def _look_at_store(self) -> None:
+        self._poll = None
+        if self._closed or self._store_changes is None:
+            return
+
+        def looked(version: int) -> Deferred[None] | None:
+            changed = self._store_version is not None and version != self._store_version
+            self._store_version = version
+            return self.refresh() if changed else None
+
+        def failed(failure: Failure) -> Failure | None:
+            if not isinstance(failure.value, StoreError):
+                return failure
+            self.counts["store failures"] += 1
+            return None
+
+        def again(_: object) -> None:
+            if not self._closed:
+                self._poll = self.clock.callLater(STORE_POLL_S, self._look_at_store)
+
+        self._store_changes().addCallback(looked).addErrback(failed).addCallback(again)
+
+    # ---- inside -------------------------------------------------------------------------------------------------------------
+
+    def _state(self, sim: str, phone: str, row: KnownTerminal | None) -> Terminal:
+        terminal = self._terminals.get(sim)
+        if terminal is None:
+            terminal = self._terminals[sim] = Terminal(sim, phone, row)
+            if len(self._terminals) > self.limits.terminals_max:
+                self._forget_one()
+        elif row is not None:
+            terminal.known = row
+        return terminal
+
+    def _forget_one(self) -> None:
+        for sim, terminal in self._terminals.items():
+            if terminal.link is None:
+                del self._terminals[sim]
+                return
+
+    def _tell(self, what: str, terminal: Terminal) -> None:
+        for watcher in list(self._watchers):
+            watcher(what, terminal)
+
+    def close(self, reason: str = "the relay stops") -> None:
+        """Close every link."""
+        self._closed = True
+        if self._poll is not None:
+            self._poll.cancel()
+            self._poll = None
+        for terminal in list(self._online.values()):
+            if terminal.link is not None:
+                terminal.link.end(reason)
+        for link in list(self._unregistered):
+            link.end(reason)
