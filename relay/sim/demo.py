@@ -1,0 +1,73 @@
+"""The terminals of ``--demo``: a few buses that show the test card on every channel, in the relay's own process."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from twisted.application.service import IService, Service
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.interfaces import IDelayedCall
+from zope.interface import implementer
+
+from relay.sim.sources import PatternSource, Source
+from relay.sim.terminal import SimulatedTerminal, TerminalOptions
+
+FIRST_PHONE = 13_800_138_001
+#: pictures drawn ahead so that the first viewer's are there already: four seconds, when the ball has been everywhere
+_REHEARSED = 100
+_REHEARSAL_PAUSE_S = 0.02
+
+
+def local_utc_offset_s() -> int:
+    """This machine's time zone, so that the card's clock can be compared with the one on the wall."""
+    return time.localtime().tm_gmtoff or 0
+
+
+@implementer(IService)
+class DemoTerminals(Service):
+    """Starts them with the service, stops them with it."""
+
+    def __init__(self, reactor: Any, options: TerminalOptions, count: int) -> None:
+        self._reactor = reactor
+        self._rehearsal: IDelayedCall | None = None
+        self.terminals = [SimulatedTerminal(f"{FIRST_PHONE + i:012d}", reactor, options, source=_source_of(i, options)) for i in range(count)]
+
+    def startService(self) -> None:
+        """Connect all of them."""
+        super().startService()  # type: ignore[no-untyped-call]
+        for terminal in self.terminals:
+            terminal.start()
+        self._rehearsal = self._reactor.callLater(0, self._rehearse, 0, None)
+
+    def _rehearse(self, n: int, pattern: Any) -> None:
+        """Draw pictures nobody sees, one at a time: their blocks are then known (``tiles``)."""
+        self._rehearsal = None
+        if pattern is None:
+            pattern = PatternSource().pattern(1, True, time.time())
+        pattern.frame(n)
+        if n + 1 < _REHEARSED:
+            self._rehearsal = self._reactor.callLater(_REHEARSAL_PAUSE_S, self._rehearse, n + 1, pattern)
+
+    def stopService(self) -> Deferred[Any]:
+        """Fires when their connections are closed."""
+        super().stopService()  # type: ignore[no-untyped-call]
+        if self._rehearsal is not None and self._rehearsal.active():
+            self._rehearsal.cancel()
+        self._rehearsal = None
+        return DeferredList([terminal.stop() for terminal in self.terminals])
+
+
+def _source_of(index: int, options: TerminalOptions) -> Any:
+    def make(terminal: SimulatedTerminal) -> Source:
+        return PatternSource(terminal.phone, utc_offset_s=options.utc_offset_s, hue_offset=index)
+
+    return make
+
+
+def start_demo_terminals(reactor: Any, host: str, port: int, count: int = 4, channels: int = 4) -> DemoTerminals:
+    """A service (not yet started) of ``count`` terminals that register at ``host:port``."""
+    options = TerminalOptions(
+        host=host, port=port, edition=2019, channels=tuple(range(1, channels + 1)), heartbeat_s=20, position_s=5, utc_offset_s=local_utc_offset_s()
+    )
+    return DemoTerminals(reactor, options, count)

@@ -1,0 +1,156 @@
+"""The sockets of a simulated terminal's signalling link: TCP, TLS, UDP. As thin as can be; ``terminal`` decides."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import IAddress, IConnector
+from twisted.internet.protocol import ClientFactory, DatagramProtocol, connectionDone
+from twisted.internet.protocol import Protocol as StreamProtocol
+from twisted.python.failure import Failure
+
+if TYPE_CHECKING:
+    from relay.sim.terminal import TerminalOptions
+
+_CONNECT_TIMEOUT_S = 15
+
+
+class Owner(Protocol):
+    """Who hears of the link: the terminal."""
+
+    def link_up(self) -> None: ...
+
+    def link_data(self, data: bytes) -> None: ...
+
+    def link_down(self, why: str) -> None: ...
+
+    def link_failed(self, why: str) -> None: ...
+
+
+class Link(Protocol):
+    """A connection, or one that is being made."""
+
+    def write(self, frames: Sequence[bytes]) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def open_link(reactor: Any, options: TerminalOptions, owner: Owner) -> Link:
+    """Begin to connect; ``owner`` hears of it."""
+    if options.signalling_udp:
+        return _UdpLink(reactor, options.host, options.port, owner)
+    return _TcpLink(reactor, options.host, options.port, options.tls, owner)
+
+
+class _TcpLink(ClientFactory):
+    """Factory and connector in one: thousands of terminals have one of these each."""
+
+    noisy = False
+
+    def __init__(self, reactor: Any, host: str, port: int, tls: bool, owner: Owner) -> None:
+        self._owner = owner
+        self._transport: Any = None
+        self._connector: Any = None
+        if tls:
+            from twisted.internet.ssl import CertificateOptions
+
+            connector = reactor.connectSSL(host, port, self, CertificateOptions(), timeout=_CONNECT_TIMEOUT_S)
+        else:
+            connector = reactor.connectTCP(host, port, self, timeout=_CONNECT_TIMEOUT_S)
+        self._connector = connector
+
+    def buildProtocol(self, addr: IAddress | None) -> StreamProtocol | None:
+        return _TcpProtocol(self)
+
+    def clientConnectionFailed(self, connector: IConnector, reason: Failure) -> None:
+        self._connector = None
+        self._owner.link_failed(reason.getErrorMessage())
+
+    def up(self, transport: Any) -> None:
+        transport.setTcpNoDelay(True)
+        self._transport = transport
+        self._owner.link_up()
+
+    def data(self, data: bytes) -> None:
+        self._owner.link_data(data)
+
+    def down(self, reason: Failure) -> None:
+        self._transport = None
+        self._owner.link_down("closed" if isinstance(reason.value, ConnectionDone) else reason.getErrorMessage())
+
+    def write(self, frames: Sequence[bytes]) -> None:
+        if self._transport is not None:
+            self._transport.write(b"".join(frames))
+
+    def close(self) -> None:
+        if self._transport is not None:
+            self._transport.loseConnection()
+        elif self._connector is not None:
+            self._connector.disconnect()
+
+
+class _TcpProtocol(StreamProtocol):
+    def __init__(self, link: _TcpLink) -> None:
+        self._link = link
+
+    def connectionMade(self) -> None:
+        self._link.up(self.transport)
+
+    def dataReceived(self, data: bytes) -> None:
+        self._link.data(data)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._link.down(reason)
+
+
+class _UdpLink(DatagramProtocol):
+    """One frame a datagram."""
+
+    noisy = False
+    transport: Any
+
+    def __init__(self, reactor: Any, host: str, port: int, owner: Owner) -> None:
+        self._owner = owner
+        self._host = host
+        self._remote_port = port
+        self._port: Any = None
+        self._closed = False
+        reactor.resolve(host).addCallbacks(self._resolved, self._unresolved, callbackArgs=(reactor,))
+
+    def _resolved(self, address: str, reactor: Any) -> None:
+        if not self._closed:
+            self._host = address
+            self._port = reactor.listenUDP(0, self)
+
+    def _unresolved(self, reason: Failure) -> None:
+        self._closed = True
+        self._owner.link_failed(reason.getErrorMessage())
+
+    def startProtocol(self) -> None:
+        self.transport.connect(self._host, self._remote_port)
+        self._owner.link_up()
+
+    def datagramReceived(self, datagram: bytes, addr: Any) -> None:
+        if not self._closed:
+            self._owner.link_data(datagram)
+
+    def connectionRefused(self) -> None:
+        # an ICMP answer: nobody listens there (now)
+        if not self._closed:
+            self.close()
+
+    def write(self, frames: Sequence[bytes]) -> None:
+        if not self._closed:
+            for frame in frames:
+                self.transport.write(frame)
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        if self._port is not None:
+            self._port.stopListening().addCallback(lambda _: self._owner.link_down("closed"))
+        else:
+            self._owner.link_down("closed")

@@ -1,0 +1,603 @@
+"""A simulated terminal: registers, authenticates, reports, answers, and sends media when it is asked to. A library; the command is
+``jt1078relay simulate terminal``.
+
+States of the link, and what leads from one to the next::
+
+    STOPPED         start()                     → CONNECTING
+    CONNECTING      connected, code known       → AUTHENTICATING;  connected, no code → REGISTERING;  refused → WAITING
+    REGISTERING     0x8100 result 0             → AUTHENTICATING;  other result, silence, link lost → WAITING
+    AUTHENTICATING  0x8001 result 0             → ONLINE;  other result → REGISTERING (once a connection), then WAITING
+    ONLINE          heartbeats, positions, answers to the platform; link lost or heartbeats unanswered → WAITING
+    WAITING         back-off over (1, 2, 4 … 60 s) → CONNECTING
+    any             stop()                      → STOPPED
+
+What is answered to which message stands in ``answers``. Ten thousand of these fit into one process: what an idle terminal does not need
+it does not have, and one timer serves everything that happens by the clock.
+"""
+
+from __future__ import annotations
+
+import enum
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from zlib import crc32
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IDelayedCall
+
+from relay.jt808.header import Header
+from relay.jt808.messages.base import Body
+from relay.jt808.messages.general import Authentication, Heartbeat, Registration, RegistrationResponse
+from relay.jt808.messages.location import LocationReport
+from relay.jt808.session import Session
+from relay.jt808.session_events import Broken, Ended, Event, Failed, Foreign, Received, Replied, Role, SessionOptions
+from relay.jt808.session_requests import Request
+from relay.sim import answers, links
+from relay.sim.faults import NO_FAULTS, Faults
+from relay.sim.media import MediaStream, State
+from relay.sim.sources import PatternSource, Source
+from relay.sim.vehicle import report
+
+#: messages kept for tests and curious people; only of terminals that get any
+RECEIVED_KEPT = 200
+#: repeats of these are told by serial and answered again without being done again
+_SERIALS_KEPT = 16
+_BACK_OFF_MAX_S = 60.0
+_ENDLESS_EVERY_S = 20.0
+
+
+class LinkState(enum.Enum):
+    """See the module's table."""
+
+    STOPPED = "stopped"
+    CONNECTING = "connecting"
+    REGISTERING = "registering"
+    AUTHENTICATING = "authenticating"
+    ONLINE = "online"
+    WAITING = "waiting"
+
+
+@dataclass(frozen=True, slots=True)
+class TerminalOptions:
+    """What all terminals of a run share."""
+
+    host: str = "127.0.0.1"
+    port: int = 7808
+    edition: int = 2013  #: 2011, 2013 or 2019
+    channels: tuple[int, ...] = (1, 2, 3, 4)  #: logical channels with picture and sound
+    plate: str = "粤B{tail}"  #: {tail}: the last five digits of the number
+    plate_color: int = 2
+    auth_code: str = ""  #: known from an earlier registration; empty = register first
+    heartbeat_s: float = 60.0
+    position_s: float = 30.0  #: 0 = no position reports
+    signalling_udp: bool = False  #: JT/T 808 over UDP
+    tls: bool = False  #: JT/T 808 in TLS (certificates are not checked)
+    media_udp: bool = False  #: media over UDP wherever the request names a UDP port
+    media_server: tuple[str, int] | None = None  #: send media here, whatever the request says
+    faults: Faults = NO_FAULTS
+    utc_offset_s: int = 28800  #: what the card's clock shows
+
+
+#: one instance serves all terminals: the terminal's side keeps the link up by its heartbeats, not by waiting for the platform's
+_SESSION = SessionOptions(idle_timeout_s=0, register_timeout_s=1e9, first_timeout_s=10, repeats=2)
+
+Told = Callable[["SimulatedTerminal", str], None]
+
+
+class SimulatedTerminal:
+    """One terminal; ``start`` it, and ask ``when_online`` and ``when_received``."""
+
+    __slots__ = (
+        "_alarm", "_attempts", "_closed_bytes", "_done", "_heartbeat_at", "_link", "_make_source", "_next_report_at", "_position_every", "_register_again",
+        "_request", "_session", "_source", "_stopped", "_told", "_tracking_until", "_waiters", "ahead", "auth_code", "losses", "moved_since",
+        "online_count", "options", "parameters", "phone", "reactor", "received", "registered_count", "state", "streams", "unanswered", "wall",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        phone: str,
+        reactor: Any,
+        options: TerminalOptions,
+        *,
+        source: Source | Callable[[SimulatedTerminal], Source] | None = None,
+        wall: Callable[[], float] = time.time,
+        told: Told | None = None,
+    ) -> None:
+        """``source``: what is sent, or what makes it when it is first needed; by default the test card. ``reactor`` needs connectTCP,
+        listenUDP, callLater and seconds. ``told`` hears of each change of state in words."""
+        self.phone = phone
+        self.reactor = reactor
+        self.options = options
+        self.state = LinkState.STOPPED
+        self.auth_code = options.auth_code
+        self.ahead = crc32(phone.encode()) / 0xFFFFFFFF  #: 0 to 1: spreads terminals over time and road
+        self.moved_since = wall()
+        self.registered_count = 0
+        self.online_count = 0  #: how often it came online
+        self.unanswered = 0  #: messages that got no answer on purpose
+        self.parameters: dict[int, Any] | None = None  #: set by 0x8103
+        self.received: deque[Received] | None = None  #: what the platform asked, newest last
+        self.losses: dict[int, int] | None = None  #: last 0x9105 by channel
+        self.streams: dict[tuple[int, str], MediaStream] = {}  #: by channel and purpose: "live", "talk", "data", "playback"
+        self._make_source = source
+        self._source: Source | None = None
+        self.wall = wall  #: seconds since 1970
+        self._told = told
+        self._link: links.Link | None = None
+        self._session: Session | None = None
+        self._request: Request | None = None  #: registration or authentication under way
+        self._register_again = False
+        self._attempts = 0
+        self._alarm: IDelayedCall | None = None
+        self._heartbeat_at = 0.0
+        self._next_report_at = 0.0
+        self._position_every = options.position_s
+        self._tracking_until = 0.0
+        self._waiters: list[tuple[int, Deferred[Any]]] | None = None  #: (message id, 0 = online; Deferred)
+        self._done: OrderedDict[tuple[int, int], int] | None = None  #: (msg_id, serial) acted on -> result
+        self._closed_bytes = 0
+        self._stopped: Deferred[None] | None = None
+
+    # ---- what a test asks ---------------------------------------------------------------------------------------------------
+
+    @property
+    def online(self) -> bool:
+        """Authenticated."""
+        return self.state is LinkState.ONLINE
+
+    @property
+    def media_bytes(self) -> int:
+        """Sent over all media connections so far."""
+        return self._closed_bytes + sum(stream.bytes_sent for stream in self.streams.values())
+
+    @property
+    def streaming(self) -> list[int]:
+        """Channels that send now."""
+        return sorted({channel for (channel, _), stream in self.streams.items() if stream.state is State.SENDING})
+
+    @property
+    def session(self) -> Session | None:
+        """The link's core while there is one."""
+        return self._session
+
+    def when_online(self) -> Deferred[SimulatedTerminal]:
+        """Fires when it is authenticated, at once if it is."""
+        if self.online:
+            return succeed(self)
+        return self._wait(0)
+
+    def when_received(self, msg_id: int) -> Deferred[Received]:
+        """Fires at the next message with this id, after it has been acted on."""
+        return self._wait(msg_id)
+
+    def _wait(self, msg_id: int) -> Deferred[Any]:
+        waiter: Deferred[Any] = Deferred(self._forget)
+        self._waiters = [*(self._waiters or ()), (msg_id, waiter)]
+        return waiter
+
+    def _forget(self, waiter: Deferred[Any]) -> None:
+        self._waiters = [entry for entry in self._waiters or () if entry[1] is not waiter] or None
+
+    def _fire(self, msg_id: int, result: Any) -> None:
+        if self._waiters is None:
+            return
+        due = [waiter for wanted, waiter in self._waiters if wanted == msg_id]
+        self._waiters = [entry for entry in self._waiters if entry[0] != msg_id] or None
+        for waiter in due:
+            waiter.callback(result)
+
+    # ---- starting and stopping ----------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Connect, and stay connected."""
+        if self.state is LinkState.STOPPED:
+            self._stopped = None
+            self._connect()
+
+    def stop(self) -> Deferred[None]:
+        """Close everything; fires when the link is gone."""
+        if self._stopped is None:
+            self._stopped = Deferred()
+        stopped = self._stopped
+        self.state = LinkState.STOPPED
+        self._disarm()
+        self._close_streams("the terminal stops")
+        if self._link is not None:
+            self._link.close()
+        else:
+            self._gone()
+        return stopped
+
+    def drop_link(self) -> None:
+        """Lose the signalling link, as in a tunnel; it comes back after the back-off."""
+        if self._link is not None:
+            self._link.close()
+
+    def _gone(self) -> None:
+        stopped, self._stopped = self._stopped, None
+        if stopped is not None and not stopped.called:
+            stopped.callback(None)
+
+    def _connect(self) -> None:
+        self.state = LinkState.CONNECTING
+        self._link = links.open_link(self.reactor, self.options, self)
+
+    # ---- the link's side (called by ``links``) ------------------------------------------------------------------------------
+
+    def link_up(self) -> None:
+        """The connection is there."""
+        options = self.options
+        now = self.reactor.seconds()
+        self._session = Session(Role.TERMINAL, _SESSION, now, self.phone, options.edition)
+        self._register_again = False
+        self._tell("connected")
+        if "no-register" in options.faults:
+            self._came_online()
+        elif self.auth_code:
+            self._authenticate()
+        else:
+            self._register()
+        self._flush()
+
+    def link_failed(self, why: str) -> None:
+        """No connection."""
+        self._link = None
+        self._tell(f"no connection: {why}")
+        self._back_off()
+
+    def link_down(self, why: str) -> None:
+        """The connection is gone."""
+        self._link = None
+        session, self._session, self._request = self._session, None, None
+        if session is not None:
+            session.end(why)
+        if self.state is LinkState.STOPPED:
+            self._gone()
+            return
+        self._tell(f"link lost: {why}")
+        self._back_off()
+
+    def link_data(self, data: bytes) -> None:
+        """Bytes from the platform."""
+        session = self._session
+        if session is not None:
+            session.receive(data, self.reactor.seconds())
+            self._drain()
+
+    def _back_off(self) -> None:
+        if self.state is LinkState.STOPPED:
+            self._gone()
+            return
+        self.state = LinkState.WAITING
+        delay = min(_BACK_OFF_MAX_S, 2.0**self._attempts) * (0.8 + 0.4 * self.ahead)
+        self._attempts = min(self._attempts + 1, 10)
+        self._disarm()
+        self._alarm = self.reactor.callLater(delay, self._connect_again)
+
+    def _connect_again(self) -> None:
+        self._alarm = None
+        self._connect()
+
+    # ---- registering --------------------------------------------------------------------------------------------------------
+
+    @property
+    def plate(self) -> str:
+        """The plate; several terminals of a run have different ones."""
+        return self.options.plate.replace("{tail}", self.phone[-5:])
+
+    def _register(self) -> None:
+        self.state = LinkState.REGISTERING
+        tail = self.phone[-7:].rjust(7, "0").upper()
+        message = Registration(
+            province_id=44, city_id=300, manufacturer_id="JTSIM", terminal_model="SIM-1078", terminal_id=tail,
+            plate_color=self.options.plate_color, plate_no=self.plate,
+        )  # fmt: skip
+        self._request = self._ask(message)
+
+    def _authenticate(self) -> None:
+        self.state = LinkState.AUTHENTICATING
+        code = "wrong" if "wrong-auth" in self.options.faults else self.auth_code
+        if self.options.edition >= 2019:
+            message = Authentication(auth_code=code, imei=self.phone[-15:].rjust(15, "0"), software_version="jt1078relay")
+        else:
+            message = Authentication(auth_code=code)
+        self._request = self._ask(message)
+
+    def _registered(self, message: Body | None) -> None:
+        result = message.result if isinstance(message, RegistrationResponse) else -1
+        if result == 0 and isinstance(message, RegistrationResponse):
+            self.registered_count += 1
+            self.auth_code = message.auth_code or ""
+            self._tell("registered")
+            self._authenticate()
+            return
+        why = {1: "vehicle already registered", 2: "vehicle unknown", 3: "terminal already registered", 4: "terminal unknown"}.get(result, "unreadable answer")
+        self._tell(f"registration refused: {why}")
+        self.drop_link()
+
+    def _refused(self) -> None:
+        """0x0102 with another result than 0."""
+        self._tell("authentication refused")
+        self.auth_code = ""
+        if self._register_again:
+            self.drop_link()
+            return
+        self._register_again = True
+        self._register()
+
+    def _came_online(self) -> None:
+        now = self.reactor.seconds()
+        self.state = LinkState.ONLINE
+        self.online_count += 1
+        self._attempts = 0
+        self._heartbeat_at = now + self.heartbeat_s * (0.5 + self.ahead / 2)
+        self._next_report_at = now if self._position_every else 0.0
+        self._tell("online")
+        self._arm()
+        self._fire(0, self)
+
+    # ---- by the clock -------------------------------------------------------------------------------------------------------
+
+    @property
+    def heartbeat_s(self) -> float:
+        """Interval of 0x0002: parameter 0x0001 if the platform set it."""
+        known = (self.parameters or {}).get(0x0001)
+        return float(known.value) if known is not None and known.value else self.options.heartbeat_s
+
+    def report_every(self, seconds: float, duration: float = 0.0) -> None:
+        """Report positions so often from now on; for ``duration`` only if it is given (0x8202)."""
+        now = self.reactor.seconds()
+        self._tracking_until = now + duration if duration else 0.0
+        self._position_every = seconds
+        self._next_report_at = now + seconds if seconds else 0.0
+        self._arm()
+
+    def _arm(self) -> None:
+        """One timer for everything; one that is early enough already is left alone."""
+        session = self._session
+        if session is None:
+            return
+        times = [t for t in (session.next_deadline(),) if t is not None]
+        if self.state is LinkState.ONLINE and "silent-heartbeat" not in self.options.faults:
+            times.append(self._heartbeat_at)
+            if self._next_report_at:
+                times.append(self._next_report_at)
+        if not times:
+            return
+        wait = max(0.0, min(times) - self.reactor.seconds())
+        alarm = self._alarm
+        if alarm is not None and alarm.active():
+            if alarm.getTime() <= self.reactor.seconds() + wait:
+                return
+            alarm.cancel()
+        self._alarm = self.reactor.callLater(wait, self._tick)
+
+    def _disarm(self) -> None:
+        alarm, self._alarm = self._alarm, None
+        if alarm is not None and alarm.active():
+            alarm.cancel()
+
+    def _tick(self) -> None:
+        self._alarm = None
+        session = self._session
+        if session is None:
+            return
+        now = self.reactor.seconds()
+        session.tick(now)
+        if self.state is LinkState.ONLINE and "silent-heartbeat" not in self.options.faults:
+            if self._next_report_at and now >= self._next_report_at:
+                self.send(self.location_report())
+                if self._tracking_until and now >= self._tracking_until:
+                    self._tracking_until = 0.0
+                    self._position_every = self.options.position_s
+                self._next_report_at = now + self._position_every if self._position_every else 0.0
+                if "endless-subpackages" in self.options.faults:
+                    self._send_endless()
+            if now >= self._heartbeat_at:
+                self._heartbeat_at = now + self.heartbeat_s
+                self._ask(Heartbeat())
+        self._drain()
+
+    def location_report(self) -> LocationReport:
+        """The position now."""
+        return report(self.wall(), self.moved_since, self.ahead, edition=self.options.edition)
+
+    def _send_endless(self) -> None:
+        """Fault: pieces of a picture (0x0801) of which the last one never comes."""
+        session, link = self._session, self._link
+        if session is None or link is None:
+            return
+        version = 1 if self.options.edition >= 2019 else None
+        for index in range(1, 5):
+            header = Header(0x0801, session.phone, 0x7000 + index, protocol_version=version, package_total=5, package_index=index)
+            link.write([header.encode(bytes(900))])
+
+    # ---- sending and receiving ----------------------------------------------------------------------------------------------
+
+    def send(self, message: Body) -> None:
+        """A message that awaits nothing."""
+        if self._session is not None:
+            self._session.send(message, self.reactor.seconds())
+            self._flush()
+
+    def _ask(self, message: Body) -> Request | None:
+        if self._session is None:
+            return None
+        request = self._session.request(message, self.reactor.seconds())
+        self._flush()
+        self._arm()
+        return request
+
+    def _flush(self) -> None:
+        session, link = self._session, self._link
+        if session is not None and link is not None and (frames := session.frames_to_send()):
+            link.write(frames)
+
+    def _drain(self) -> None:
+        """Everything the session has to tell."""
+        session = self._session
+        while session is not None and (events := session.events()):
+            for event in events:
+                self._happened(event)
+                if self._session is not session:
+                    return
+        self._flush()
+        self._arm()
+
+    def _happened(self, event: Event) -> None:
+        if isinstance(event, Replied):
+            if event.request is self._request:
+                self._request = None
+                if self.state is LinkState.REGISTERING:
+                    self._registered(event.message)
+                elif self.state is LinkState.AUTHENTICATING:
+                    self._came_online()
+        elif isinstance(event, Failed):
+            self._failed(event)
+        elif isinstance(event, Received):
+            self._asked(event)
+        elif isinstance(event, Broken):
+            self._tell(f"dropped a frame of the platform: {event.reason}: {event.detail}")
+        elif isinstance(event, Foreign):
+            self._tell(f"got a message for {event.header.phone}")
+        elif isinstance(event, Ended):
+            self.drop_link()
+
+    def _failed(self, event: Failed) -> None:
+        if event.request is self._request:
+            self._request = None
+            if event.reason == "refused" and self.state is LinkState.AUTHENTICATING:
+                self._refused()
+                return
+            if event.reason != "closed":
+                self._tell(f"no answer to 0x{event.request.msg_id:04X} ({event.reason})")
+                self.drop_link()
+        elif event.request.msg_id == Heartbeat.KEY and event.reason == "no reply":
+            self._tell("heartbeats stay unanswered: the link is dead")
+            self.drop_link()
+
+    def _asked(self, event: Received) -> None:
+        """A message of the platform."""
+        header = event.header
+        if self.received is None:
+            self.received = deque(maxlen=RECEIVED_KEPT)
+        self.received.append(event)
+        done = self._done = self._done if self._done is not None else OrderedDict()
+        before = done.get((header.msg_id, header.serial))
+        if before is None:
+            done[header.msg_id, header.serial] = 0
+            if len(done) > _SERIALS_KEPT:
+                done.popitem(last=False)
+        self._tell(f"<- {answers.describe(event)}{'' if before is None else ' (repeated)'}")
+        if event.wants_answer:
+            answers.act(self, event, before)
+        self._fire(header.msg_id, event)
+
+    def answer(self, header: Header, result: int = 0) -> None:
+        """0x0001, when and if the faults let it."""
+
+        def now(session: Session) -> None:
+            session.answer(header, result)
+
+        if self._done is not None:
+            self._done[header.msg_id, header.serial] = result
+        self._answer(header, now)
+
+    def reply(self, header: Header, message: Body) -> None:
+        """A special answer."""
+
+        def now(session: Session) -> None:
+            session.reply(message)
+
+        self._answer(header, now)
+
+    def _answer(self, header: Header, action: Callable[[Session], None]) -> None:
+        faults = self.options.faults
+        if "no-answer" in faults and faults.get("no-answer") == header.msg_id:
+            self.unanswered += 1
+            return
+        session = self._session
+
+        def speak() -> None:
+            if session is not None and session is self._session:
+                action(session)
+                self._flush()
+
+        late = faults.get("slow-answers")
+        if late:
+            self.reactor.callLater(late, speak)
+        else:
+            speak()
+
+    # ---- media --------------------------------------------------------------------------------------------------------------
+
+    @property
+    def source(self) -> Source:
+        """What is sent."""
+        if self._source is None:
+            made = self._make_source
+            if made is None:
+                hisi = "hisi" in self.options.faults
+                self._source = PatternSource(self.phone, hisi_header=hisi, utc_offset_s=self.options.utc_offset_s)
+            else:
+                self._source = made(self) if callable(made) else made
+        return self._source
+
+    def open_stream(
+        self, purpose: str, host: str, tcp_port: int, udp_port: int, *, channel: int, data_type: int, sub: bool,
+        begin_wall: float | None = None, end_wall: float | None = None,
+    ) -> MediaStream:  # fmt: skip
+        """Open a media connection; one of the same channel and purpose is closed before."""
+        old = self.streams.get((channel, purpose))
+        if old is not None:
+            self.close_stream(channel, purpose, "asked for anew")
+        options = self.options
+
+        def told(stream: MediaStream, what: str) -> None:
+            self._stream_told(purpose, stream, what, (host, tcp_port, udp_port))
+
+        stream = MediaStream(
+            self.reactor, self.wall, self.source, sim=self.phone, channel=channel, data_type=data_type, sub=sub, faults=options.faults,
+            begin_wall=begin_wall, end_wall=end_wall, told=told,
+        )  # fmt: skip
+        self.streams[channel, purpose] = stream
+        if options.media_server is not None:
+            host, port = options.media_server
+            tcp_port, udp_port = (0, port) if options.media_udp else (port, 0)
+        stream.connect(host, tcp_port, udp_port, options.media_udp)
+        return stream
+
+    def close_stream(self, channel: int, purpose: str, why: str) -> bool:
+        """End a media connection; False if there was none."""
+        stream = self.streams.get((channel, purpose))
+        if stream is None:
+            return False
+        stream.close(why)
+        return True
+
+    def _close_streams(self, why: str) -> None:
+        for stream in list(self.streams.values()):
+            stream.close(why)
+
+    def _stream_told(self, purpose: str, stream: MediaStream, what: str, server: tuple[str, int, int]) -> None:
+        where = f" {stream.transport_name}" if what == "connected" else ""
+        self._tell(f"media channel {stream.channel} ({purpose}) {what}{where}")
+        if stream.state is not State.CLOSED or self.streams.get((stream.channel, purpose)) is not stream:
+            return
+        del self.streams[stream.channel, purpose]
+        self._closed_bytes += stream.bytes_sent
+        again = self.options.faults.get("reconnect-media")
+        if again and what.startswith("closed: the platform") and self.online:
+            host, tcp_port, udp_port = server
+            self.reactor.callLater(
+                again,
+                lambda: self.online
+                and self.open_stream(purpose, host, tcp_port, udp_port, channel=stream.channel, data_type=stream.data_type, sub=stream.sub),
+            )
+
+    def _tell(self, what: str) -> None:
+        if self._told is not None:
+            self._told(self, what)
