@@ -1,9 +1,12 @@
 """AMF0, the notation of FLV's script tags and of RTMP's commands (Adobe, Action Message Format 0).
 
+::
+
     00 number f64   01 boolean u8   02 string u16 + UTF-8   03 object {u16 name, value}… 00 00 09   05 null   06 undefined
     08 ECMA array u32 count (approximate) + as object   0A strict array u32 count   0B date f64 + i16   0C long string u32
 
-Values map to Python's: float, bool, str, dict (objects and ECMA arrays), list, None; ``Date`` for dates. Everything a peer can make large is bounded.
+Values map to Python's: float, bool, str, dict (objects and ECMA arrays), list, None; ``Date`` for dates. Everything a peer
+can make large is bounded.
 """
 
 from __future__ import annotations
@@ -58,6 +61,8 @@ def encode(value: object, depth: int = 0) -> bytes:
 def encode_property(name: str, value: object, depth: int = 0) -> bytes:
     """One property of an object: name and value."""
     text = name.encode("utf-8")
+    if len(text) > 65535:
+        raise UsageError(f"AMF0: a name of {len(text)} bytes")
     return struct.pack(">H", len(text)) + text + encode(value, depth)
 
 

@@ -1,5 +1,7 @@
 """FLV: file header, script tag, video and audio tags (Adobe FLV 10.1, Annex E; Enhanced RTMP v2 for H.265, Opus and FLAC).
 
+::
+
     file:  "FLV" 01 flags(bit 0 picture, bit 2 sound) u32 9, u32 0, then tags
     tag:   type(8 sound, 9 picture, 18 script) u24 size, u24 time u8 time's high bits, u24 0, body, u32 11 + size
 
@@ -24,6 +26,8 @@ _HEAD12 = struct.Struct(">III").pack  # tag head and the first byte of its body
 _U32 = struct.Struct(">I").pack
 
 _HVC1 = 0x68766331
+#: The size field has 24 bits. The hub's frames end at 4 MiB, so more is our own fault, and a tag cut short would break the whole stream.
+_MAX_BODY = 0xFFFFFF
 #: FLV's own sampling rates; nothing else can be said in an audio tag
 _RATES = {5512: 0, 11025: 1, 22050: 2, 44100: 3}
 _FOURCC = {"opus": b"Opus", "flac": b"fLaC"}
@@ -33,6 +37,8 @@ _AUDIO_IDS = {"aac": 10, "g711a": 7, "g711u": 8, "mp3": 2, "pcm": 3}
 def tag(kind: int, dts: int, body: bytes) -> bytes:
     """Any tag; the hot path writes its own."""
     size = len(body)
+    if size > _MAX_BODY:
+        raise UsageError(f"an FLV tag of {size} bytes")
     return b"".join((_HEAD12(kind << 24 | size, (dts & 0xFFFFFF) << 8 | dts >> 24 & 0xFF, 0)[:11], body, _U32(size + 11)))
 
 
@@ -48,7 +54,7 @@ class FlvMuxer:
         self._video: VideoConfig | None = None
         self._audio: AudioConfig | None = None
         self._audio_lead = b""
-        self._now = 0
+        self._now = 0  # dts of the last configuration or key frame: what a joining viewer's headers are stamped with
         self._configured = False
 
     # Muxer ------------------------------------------------------------------
@@ -74,16 +80,21 @@ class FlvMuxer:
 
     def header(self) -> bytes:
         flags = (1 if self._video is not None else 0) | (4 if self._audio is not None else 0)
-        return b"".join((b"FLV\x01", bytes((flags,)), b"\x00\x00\x00\x09\x00\x00\x00\x00", self._metadata(), self._video_header(), self._audio_header()))
+        file = b"FLV\x01" + bytes((flags,)) + b"\x00\x00\x00\x09\x00\x00\x00\x00"
+        return b"".join((file, self._metadata(), self._video_header(), self._audio_header()))
 
     def write(self, frame: Frame) -> bytes:
         data = frame.data
+        if len(data) > _MAX_BODY - 8:
+            raise UsageError(f"a frame of {len(data)} bytes in FLV")
         dts = frame.dts
         stamp = (dts & 0xFFFFFF) << 8 | dts >> 24 & 0xFF
         if frame.kind == VIDEO:
             video = self._video
             if video is None:
                 return b""
+            if frame.key:
+                self._now = dts
             offset = frame.pts - dts
             if video.codec == "h264":
                 size = len(data) + 5

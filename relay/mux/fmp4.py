@@ -1,17 +1,21 @@
 """Fragmented MP4 (ISO/IEC 14496-12, -15; CMAF's habits), one fragment a frame.
 
-    init:      ftyp, moov { mvhd, trak { tkhd, mdia { mdhd, hdlr, minf { vmhd|smhd, dinf, stbl { stsd, stts, stsc, stsz, stco } } } }…, mvex { trex… } }
+::
+
+    init:      ftyp, moov { mvhd, trak { tkhd, mdia { mdhd, hdlr, minf { vmhd|smhd, dinf, stbl } } }…, mvex { trex… } }
+               stbl { stsd, stts, stsc, stsz, stco }, the last four empty
     fragment:  moof { mfhd, traf { tfhd, tfdt, trun } }, mdat
 
-Picture runs on a time scale of 1000 (the output clock's milliseconds), sound on its sampling rate, counted continuously so that rounding of the
-milliseconds makes no gaps. ``tfdt`` is the frame's real decoding time; the duration of a live frame is not known when it is written, so
-it is the last step, and the next ``tfdt`` puts it right.
+Picture runs on a time scale of 1000 (the output clock's milliseconds), sound on its sampling rate, counted continuously so that
+rounding of the milliseconds makes no gaps. ``tfdt`` is the frame's real decoding time; the duration of a live frame is not known when
+it is written, so it is the last step, and the next ``tfdt`` puts it right.
 """
 
 from __future__ import annotations
 
 import struct
 
+from relay.codec.audio import sample_count
 from relay.codec.frame import VIDEO, AudioConfig, Frame, VideoConfig
 from relay.errors import UsageError
 from relay.mux.base import unsupported
@@ -123,9 +127,13 @@ class Fmp4Muxer:
         expected = self._audio_next
         if expected >= 0 and abs(at - expected) * 1000 <= AUDIO_SLACK_MS * rate:
             at = expected
-        self._audio_next = at + frame.samples
+        samples = frame.samples or sample_count(audio, data) or rate // 25
+        self._audio_next = at + samples
         self._sequence += 1
-        return _AUDIO_FRAGMENT(_AUDIO_BEGIN, self._sequence & 0xFFFFFFFF, _AUDIO_MIDDLE, at, _AUDIO_END, frame.samples, size, size + 8, b"mdat") + data
+        return (
+            _AUDIO_FRAGMENT(_AUDIO_BEGIN, self._sequence & 0xFFFFFFFF, _AUDIO_MIDDLE, at, _AUDIO_END, samples, size, size + 8, b"mdat")
+            + data
+        )
 
 
 # initialisation segment ------------------------------------------------------
@@ -139,17 +147,20 @@ def init_segment(video: VideoConfig | None, audio: AudioConfig | None) -> bytes:
         raise UsageError("an MP4 without a track")
     traks, trexs = [], []
     if video is not None:
-        traks.append(_trak(VIDEO_TRACK, VIDEO_SCALE, b"vide", b"picture", full_box(b"vmhd", 0, 1, bytes(8)), _video_entry(video), video.width, video.height))
+        header = full_box(b"vmhd", 0, 1, bytes(8))
+        traks.append(_trak(VIDEO_TRACK, VIDEO_SCALE, b"vide", b"picture", header, _video_entry(video), video.width, video.height))
         trexs.append(_trex(VIDEO_TRACK))
     if audio is not None:
-        traks.append(_trak(AUDIO_TRACK, audio.sample_rate, b"soun", b"sound", full_box(b"smhd", 0, 0, bytes(4)), _audio_entry(audio), 0, 0))
+        header = full_box(b"smhd", 0, 0, bytes(4))
+        traks.append(_trak(AUDIO_TRACK, audio.sample_rate, b"soun", b"sound", header, _audio_entry(audio), 0, 0))
         trexs.append(_trex(AUDIO_TRACK))
-    mvhd = full_box(b"mvhd", 0, 0, struct.pack(">IIIIIHHII", 0, 0, 1000, 0, 0x10000, 0x100, 0, 0, 0), _MATRIX, bytes(24), struct.pack(">I", AUDIO_TRACK + 1))
+    fields = struct.pack(">IIIIIHHII", 0, 0, 1000, 0, 0x10000, 0x100, 0, 0, 0)  # time scale, rate 1.0, volume 1.0
+    mvhd = full_box(b"mvhd", 0, 0, fields, _MATRIX, bytes(24), struct.pack(">I", AUDIO_TRACK + 1))
     return box(b"ftyp", b"iso6", struct.pack(">I", 0x200), b"iso6cmfcmp41dashmsdh") + box(b"moov", mvhd, *traks, box(b"mvex", *trexs))
 
 
 def _trex(track: int) -> bytes:
-    return full_box(b"trex", 0, 0, struct.pack(">IIIII", track, 1, 0, 0, 0))
+    return full_box(b"trex", 0, 0, struct.pack(">IIIII", track, 1, 0, 0, KEY_FLAGS if track == AUDIO_TRACK else 0))
 
 
 def _trak(track: int, scale: int, handler: bytes, name: bytes, media_header: bytes, entry: bytes, width: int, height: int) -> bytes:
@@ -180,13 +191,14 @@ def _video_entry(video: VideoConfig) -> bytes:
 
 
 def _audio_entry(audio: AudioConfig) -> bytes:
-    head = bytes(6) + struct.pack(">H", 1) + bytes(8) + struct.pack(">HHII", audio.channels, 16, 0, audio.sample_rate << 16 if audio.sample_rate < 65536 else 0)
+    rate = audio.sample_rate << 16 if audio.sample_rate < 65536 else 0  # 16.16; 0 = the codec's own header says
+    head = bytes(6) + struct.pack(">H", 1) + bytes(8) + struct.pack(">HHII", audio.channels, 16, 0, rate)
     if audio.codec == "flac":
         return box(b"fLaC", head, full_box(b"dfLa", 0, 0, b"\x80\x00\x00\x22", audio.extra))
     if audio.codec == "opus":
-        version, channels, preskip, rate, gain, family = struct.unpack("<BBHIhB", audio.extra[:11])  # OpusHead is little-endian, RFC 7845
-        del version
-        return box(b"Opus", head, box(b"dOps", struct.pack(">BBHIhB", 0, channels, preskip, rate, gain, family)))
+        extra = audio.extra  # OpusHead (RFC 7845 5.1) is little-endian, dOps big-endian with version 0
+        swapped = extra[3:1:-1] + extra[7:3:-1] + extra[9:7:-1]  # pre-skip, input rate, gain
+        return box(b"Opus", head, box(b"dOps", b"\x00", extra[1:2], swapped, extra[10:]))
     object_type = 0x40 if audio.codec == "aac" else 0x6B
     specific = _descriptor(5, audio.extra) if audio.codec == "aac" else b""
     decoder = _descriptor(4, struct.pack(">BBBHII", object_type, 0x15, 0, 0, 0, 0), specific)
