@@ -3,6 +3,9 @@
 Must start on a busy machine: a port that somebody has is replaced by a free one. Everybody may register, but only from this machine.
 """
 
+# mypy: disallow-untyped-calls=False
+# (twisted.application carries no annotations)
+
 from __future__ import annotations
 
 import shutil
@@ -20,6 +23,7 @@ from relay.app.listening import free_port
 from relay.app.logs import stdout
 from relay.app.service import NOT_LISTENING, Relay
 from relay.settings import Settings
+from relay.sim.demo import start_demo_terminals
 from relay.store.database import url_of
 
 log = Logger(namespace="relay.app")
@@ -56,6 +60,8 @@ class Demo(Relay):
         self.on_ready.append(lambda _: self._begin())
 
     def _begin(self) -> None:
+        terminals = start_demo_terminals(self.reactor, LOOPBACK, self.listeners.port("terminals.tcp_port"))
+        terminals.setServiceParent(self)
         url = self.page_url("admin", PAGE_S, "demo")
         if self.writer is None or not self.writer.on_stdout:
             log.info("the page: {url}", url=url, reveal=True)

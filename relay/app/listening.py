@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
-from twisted.internet.interfaces import IListeningPort
-from twisted.internet.protocol import DatagramProtocol, Factory
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory
+from twisted.internet.protocol import DatagramProtocol
 
 from relay.errors import ConfigError
 
@@ -52,7 +52,7 @@ class Bound:
     port: int  #: the real one, when 0 was wanted
     listening: IListeningPort | None = None
 
-    def adopt_stream(self, reactor: Any, factory: Factory) -> None:
+    def adopt_stream(self, reactor: Any, factory: IProtocolFactory) -> None:
         """Accept connections for ``factory`` from now on."""
         self.listening = reactor.adoptStreamPort(self.socket.fileno(), self.socket.family, factory)
         self.socket.close()
