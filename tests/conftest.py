@@ -11,6 +11,12 @@ from twisted.internet import reactor
 from twisted.logger import globalLogPublisher
 
 
+def pytest_collection_finish() -> None:
+    """What is loaded now stays: the collections after each test then look only at what the test made."""
+    gc.collect()
+    gc.freeze()
+
+
 class LoggedErrors(list[Any]):
     """The failures logged during a test; ``flush`` takes the expected ones out."""
 
