@@ -11,9 +11,9 @@ A terminal's parameter sets change when its camera does, that is nearly never, w
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from math import gcd
+from typing import NamedTuple
 
 from relay.codec.bitreader import MAX_PARAMETER_SET, BitReader
 from relay.codec.frame import VideoConfig
@@ -74,8 +74,7 @@ _SAMPLE_ASPECT = (
 _EXTENDED_SAR = 255
 
 
-@dataclass(frozen=True, slots=True)
-class Sps:
+class Sps(NamedTuple):
     """What a sequence parameter set says; names are the syntax elements' own where one stands behind the value."""
 
     profile_idc: int
@@ -100,7 +99,9 @@ class Sps:
     max_num_reorder_frames: int | None  #: None when the VUI does not say
     vui_broken: bool  #: the VUI runs past the end; what it says is not used
 
-    codec = "h264"
+    @property
+    def codec(self) -> str:
+        return "h264"
 
     @property
     def coded_width(self) -> int:
@@ -349,8 +350,7 @@ def _slice_head(nalu: bytes) -> BitReader:
     return bits
 
 
-@dataclass(frozen=True, slots=True)
-class SliceHeader:
+class SliceHeader(NamedTuple):
     """The beginning of slice_header() (7.3.3)."""
 
     first_mb_in_slice: int

@@ -13,9 +13,9 @@ SPS after its header and after removal of the emulation prevention bytes (7.3.2.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from math import gcd
+from typing import NamedTuple
 
 from relay.codec.bitreader import MAX_PARAMETER_SET, BitReader
 from relay.codec.frame import VideoConfig
@@ -54,8 +54,7 @@ SLICE_I = 2
 _PROFILE_NAMES = {1: "Main", 2: "Main 10", 3: "Main Still Picture", 4: "Rext", 5: "High Throughput", 9: "SCC"}
 
 
-@dataclass(frozen=True, slots=True)
-class Sps:
+class Sps(NamedTuple):
     """What a sequence parameter set says; names are the syntax elements' own where one stands behind the value."""
 
     vps_id: int
@@ -82,7 +81,9 @@ class Sps:
     frame_rate: tuple[int, int] | None  #: from the VUI's timing, reduced; a hint
     vui_broken: bool  #: something behind the picture's size could not be read; size and profile are good
 
-    codec = "h265"
+    @property
+    def codec(self) -> str:
+        return "h265"
 
     @property
     def profile(self) -> str:
@@ -123,8 +124,7 @@ class Sps:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Pps:
+class Pps(NamedTuple):
     """The beginning of a picture parameter set: what is needed to read a slice header."""
 
     pic_parameter_set_id: int
@@ -334,8 +334,7 @@ def first_slice_in_picture(nalu: bytes) -> bool:
     return len(nalu) > 2 and bool(nalu[2] & 0x80)
 
 
-@dataclass(frozen=True, slots=True)
-class SliceHeader:
+class SliceHeader(NamedTuple):
     """The beginning of slice_segment_header() (7.3.6.1) of a picture's first slice segment."""
 
     nal_type: int
