@@ -553,6 +553,7 @@ def target_config(source: AudioConfig, target: str) -> tuple[AudioConfig, int]:
         return AudioConfig("aac", rate, channels, extra=aac.build_asc(rate, channels) + _NO_SBR), rate
     if rate not in _OPUS_RATES:
         rate = 48000
-    # RFC 7845 5.1, little-endian: version, channels, pre-skip, input rate, gain, mapping family
-    head = bytes((1, channels)) + _OPUS_PRESKIP.to_bytes(2, "little") + rate.to_bytes(4, "little") + bytes(3)
+    # RFC 7845 5.1, little-endian: version, channels, pre-skip, input rate, gain, mapping family. The input rate is for information only,
+    # but Chromium wants it to be that of the MP4 sample entry, which is always 48000
+    head = bytes((1, channels)) + _OPUS_PRESKIP.to_bytes(2, "little") + (48000).to_bytes(4, "little") + bytes(3)
     return AudioConfig("opus", 48000, channels, extra=head), rate

@@ -144,7 +144,7 @@ def test_h265_tags_both_ways() -> None:
         (AudioConfig("mp3", 44100, 2), b"\x2f", None),
         (AudioConfig("mp3", 22050, 1), b"\x2a", None),
         (AudioConfig("pcm", 11025, 1), b"\x36", None),
-        (target_config(A_LAW, "opus")[0], b"\x91Opus", b"\x90OpusOpusHead\x01\x01\x38\x01\x40\x1f\x00\x00\x00\x00\x00"),
+        (target_config(A_LAW, "opus")[0], b"\x91Opus", b"\x90OpusOpusHead\x01\x01\x38\x01\x80\xbb\x00\x00\x00\x00\x00"),
         (target_config(A_LAW, "flac")[0], b"\x91fLaC", b"\x90fLaCfLaC\x80\x00\x00\x22" + flac.stream_info(8000, 1)),
     ],
     ids=lambda value: value.codec + str(value.sample_rate) if isinstance(value, AudioConfig) else "",

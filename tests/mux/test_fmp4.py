@@ -103,7 +103,7 @@ def test_h265_is_hvc1_with_its_sets_in_the_box_only() -> None:
 def test_opus_header_is_big_endian_in_the_box() -> None:
     config, _ = target_config(A_LAW, "opus")
     stsd = boxes(opened(None, config).header())["moov/trak/mdia/minf/stbl/stsd"][0]
-    assert stsd[stsd.index(b"dOps") + 4 :].hex() == "00" "01" "0138" "00001f40" "0000" "00"
+    assert stsd[stsd.index(b"dOps") + 4 :].hex() == "00" "01" "0138" "0000bb80" "0000" "00"
 
 
 def test_fragments() -> None:
