@@ -40,7 +40,7 @@ FAULTS: Mapping[str, Kind] = {
     "drop-media": Kind(10, "close the media connection after so many seconds"),
     "stall-media": Kind(10, "stop sending after so many seconds and keep the connection"),
     # packets
-    "wrong-sim": Kind(13900000000, "another terminal's SIM number in the packets"),
+    "wrong-sim": Kind(13900000000, "another terminal's SIM number in the packets", 0, 1e12),
     "sim-bytes": Kind(10, "a SIM field of so many bytes", 6, 10),
     "binary-sim": Kind(None, "the SIM number as a binary integer in the last four bytes"),
     "loss": Kind(5, "leave out so many per cent of the packets", 0, 100),

@@ -32,13 +32,15 @@ class Owner(Protocol):
 class Link(Protocol):
     """A connection, or one that is being made."""
 
+    def open(self) -> None: ...
+
     def write(self, frames: Sequence[bytes]) -> None: ...
 
     def close(self) -> None: ...
 
 
-def open_link(reactor: Any, options: TerminalOptions, owner: Owner) -> Link:
-    """Begin to connect; ``owner`` hears of it."""
+def make_link(reactor: Any, options: TerminalOptions, owner: Owner) -> Link:
+    """A link to be opened; ``owner`` hears of it, perhaps before ``open`` returns."""
     if options.signalling_udp:
         return _UdpLink(reactor, options.host, options.port, owner)
     return _TcpLink(reactor, options.host, options.port, options.tls, owner)
@@ -50,16 +52,21 @@ class _TcpLink(ClientFactory):
     noisy = False
 
     def __init__(self, reactor: Any, host: str, port: int, tls: bool, owner: Owner) -> None:
+        self._reactor = reactor
+        self._host = host
+        self._port = port
+        self._tls = tls
         self._owner = owner
         self._transport: Any = None
         self._connector: Any = None
-        if tls:
+
+    def open(self) -> None:
+        if self._tls:
             from twisted.internet.ssl import CertificateOptions
 
-            connector = reactor.connectSSL(host, port, self, CertificateOptions(), timeout=_CONNECT_TIMEOUT_S)
+            self._connector = self._reactor.connectSSL(self._host, self._port, self, CertificateOptions(), timeout=_CONNECT_TIMEOUT_S)
         else:
-            connector = reactor.connectTCP(host, port, self, timeout=_CONNECT_TIMEOUT_S)
-        self._connector = connector
+            self._connector = self._reactor.connectTCP(self._host, self._port, self, timeout=_CONNECT_TIMEOUT_S)
 
     def buildProtocol(self, addr: IAddress | None) -> StreamProtocol | None:
         return _TcpProtocol(self)
@@ -112,17 +119,20 @@ class _UdpLink(DatagramProtocol):
     transport: Any
 
     def __init__(self, reactor: Any, host: str, port: int, owner: Owner) -> None:
+        self._reactor = reactor
         self._owner = owner
         self._host = host
         self._remote_port = port
         self._port: Any = None
         self._closed = False
-        reactor.resolve(host).addCallbacks(self._resolved, self._unresolved, callbackArgs=(reactor,))
 
-    def _resolved(self, address: str, reactor: Any) -> None:
+    def open(self) -> None:
+        self._reactor.resolve(self._host).addCallbacks(self._resolved, self._unresolved)
+
+    def _resolved(self, address: str) -> None:
         if not self._closed:
             self._host = address
-            self._port = reactor.listenUDP(0, self)
+            self._port = self._reactor.listenUDP(0, self)
 
     def _unresolved(self, reason: Failure) -> None:
         self._closed = True

@@ -301,14 +301,13 @@ class MediaStream:
             self.frames_sent += 1
             self._put([unit.raw])
             return
-        if unit.is_video:
-            if not self.video or not self._passes(unit):
-                return
-        elif unit.is_audio and not self.audio:
+        if not (self.video if unit.is_video else self.audio or not unit.is_audio):
             return
         if self._blocked:
             self.frames_dropped += 1
             self._needs_key = self._needs_key or unit.is_video
+            return
+        if unit.is_video and not self._passes(unit):
             return
         self.frames_sent += 1
         self._put(self._packets(unit))

@@ -18,6 +18,7 @@ it does not have, and one timer serves everything that happens by the clock.
 from __future__ import annotations
 
 import enum
+import math
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
@@ -133,7 +134,7 @@ class SimulatedTerminal:
         self._attempts = 0
         self._alarm: IDelayedCall | None = None
         self._heartbeat_at = 0.0
-        self._next_report_at = 0.0
+        self._next_report_at = math.inf
         self._position_every = options.position_s
         self._tracking_until = 0.0
         self._waiters: list[tuple[int, Deferred[Any]]] | None = None  #: (message id, 0 = online; Deferred)
@@ -223,7 +224,8 @@ class SimulatedTerminal:
 
     def _connect(self) -> None:
         self.state = LinkState.CONNECTING
-        self._link = links.open_link(self.reactor, self.options, self)
+        self._link = links.make_link(self.reactor, self.options, self)
+        self._link.open()
 
     # ---- the link's side (called by ``links``) ------------------------------------------------------------------------------
 
@@ -334,7 +336,7 @@ class SimulatedTerminal:
         self.online_count += 1
         self._attempts = 0
         self._heartbeat_at = now + self.heartbeat_s * (0.5 + self.ahead / 2)
-        self._next_report_at = now if self._position_every else 0.0
+        self._next_report_at = now if self._position_every else math.inf
         self._tell("online")
         self._arm()
         self._fire(0, self)
@@ -352,7 +354,7 @@ class SimulatedTerminal:
         now = self.reactor.seconds()
         self._tracking_until = now + duration if duration else 0.0
         self._position_every = seconds
-        self._next_report_at = now + seconds if seconds else 0.0
+        self._next_report_at = now + seconds if seconds else math.inf
         self._arm()
 
     def _arm(self) -> None:
@@ -362,9 +364,7 @@ class SimulatedTerminal:
             return
         times = [t for t in (session.next_deadline(),) if t is not None]
         if self.state is LinkState.ONLINE and "silent-heartbeat" not in self.options.faults:
-            times.append(self._heartbeat_at)
-            if self._next_report_at:
-                times.append(self._next_report_at)
+            times += [self._heartbeat_at, self._next_report_at]
         if not times:
             return
         wait = max(0.0, min(times) - self.reactor.seconds())
@@ -388,12 +388,12 @@ class SimulatedTerminal:
         now = self.reactor.seconds()
         session.tick(now)
         if self.state is LinkState.ONLINE and "silent-heartbeat" not in self.options.faults:
-            if self._next_report_at and now >= self._next_report_at:
+            if now >= self._next_report_at:
                 self.send(self.location_report())
                 if self._tracking_until and now >= self._tracking_until:
                     self._tracking_until = 0.0
                     self._position_every = self.options.position_s
-                self._next_report_at = now + self._position_every if self._position_every else 0.0
+                self._next_report_at = now + self._position_every if self._position_every else math.inf
                 if "endless-subpackages" in self.options.faults:
                     self._send_endless()
             if now >= self._heartbeat_at:
