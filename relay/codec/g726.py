@@ -279,12 +279,12 @@ def detect_bits(size: int, step_ms: int = 0) -> int:
     return by_size.get(size, 4)
 
 
-def detect(frames: Sequence[bytes], step_ms: int = 0, limit: int = 25) -> Guess:
+def detect(frames: Sequence[bytes], step_ms: int = 0, limit: int = 12) -> Guess:
     """Rate and bit order of a stream from its first frames (HiSilicon headers removed); ``limit`` bounds the work.
 
     Both orders are decoded; the right one leaves less unforeseen (``pcm.innovation``). With 3 and 5 bits the wrong order is plain
-    noise. With 2 and 4 bits, where it swaps samples, it is only rough: half a second and more should be handed in before the answer
-    is trusted, and silence tells nothing.
+    noise. With 2 and 4 bits, where it swaps samples, it is only rough: half a second should be handed in before the answer is trusted,
+    and silence tells nothing. The default ``limit`` is that half second, some 25 ms of work.
     """
     frames = [frame for frame in frames if frame][:limit]
     if not frames:
@@ -299,4 +299,5 @@ def detect(frames: Sequence[bytes], step_ms: int = 0, limit: int = 25) -> Guess:
         unforeseen[layout] = innovation(sound)
     low, high = sorted(unforeseen.values())
     layout = "be" if unforeseen["be"] < unforeseen["le"] else "le"  # "le" is what most terminals send
-    return Guess(bits, layout, high > 1.05 * low + 1.0 and len(frames) >= 3)
+    enough = 1.05 if len(frames) >= 10 else 1.2
+    return Guess(bits, layout, high > enough * low + 1.0 and len(frames) >= 3)
