@@ -193,6 +193,20 @@ def test_g726_order_of_other_sounds(sound: str, bits: int, layout: str) -> None:
     assert g726.Decoder(bits, layout).decode(data)[: len(judged)] == judged
 
 
+def test_g726_a_look_that_begins_in_silence_becomes_sure_later() -> None:
+    vector = next((v for v in VECTORS if v["kind"] == "g726" and v["fields"]["bits"] == 4), None)
+    if vector is None:
+        pytest.skip("no vectors")
+    size = vector["fields"]["frame_bytes"]
+    data = bytes.fromhex(vector["hex"])
+    sound = [data[i : i + size] for i in range(0, len(data), size)]
+    silence = [b"\xff" * size] * 20
+    assert not g726.detect(silence, 40).sure
+    guess = g726.detect(silence + sound * 4, 40)
+    assert guess.sure
+    assert guess.layout == vector["fields"]["packing"]
+
+
 def test_wav_file() -> None:
     file = pcm.wav(b"\x01\x02\x03\x04", 8000, 2)
     assert len(file) == 48
