@@ -34,7 +34,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from relay.codec import aac, flac, g711, pcm
-from relay.codec.audio import DECODABLE, PcmDecoder, decoder
+from relay.codec.audio import DECODABLE, PcmDecoder, decoder, sample_count
 from relay.codec.frame import AUDIO, AudioConfig, Frame
 from relay.errors import DecodeError
 from relay.settings import Audio
@@ -47,6 +47,9 @@ if TYPE_CHECKING:
 JUMP_MS = 120
 #: A gap up to this long is filled with silence; after a longer one the count starts anew.
 FILL_MAX_MS = 5000
+#: A block that claims to last longer is left out: terminals send 20 to 128 ms, and a body of 64 KiB of G.726 is 16 s of sound that takes
+#: a third of a second to decode.
+BLOCK_MAX_MS = 1000
 #: Blocks that wait for a thread. A joining output hands in the cached GOP at once (12 s, 600 blocks of 20 ms); beyond, the oldest go.
 QUEUE_MAX = 1000
 
@@ -141,6 +144,13 @@ class _Track:
             self.source.codec, self.config.codec, self.blocks, self.frames, self.dropped, self.filled_ms, self.cpu_s
         )
 
+    def too_long(self, frame: Frame) -> bool:
+        """Leaves out, and counts, what no terminal sends."""
+        if sample_count(self.source, frame.data) * 1000 <= BLOCK_MAX_MS * self.source.sample_rate:
+            return False
+        self.dropped += 1
+        return True
+
     def give(self, frames: list[Frame]) -> None:
         """To whoever opened the track, who may close it on any of them."""
         for frame in frames:
@@ -175,6 +185,8 @@ class PureTrack(_Track):
             return
         start = time.thread_time()
         self.blocks += 1
+        if self.too_long(frame):
+            return
         out: list[Frame] = []
         silence = self._clock.place(frame.dts)
         if silence < 0:
@@ -432,6 +444,8 @@ class PooledTrack(_Track):
         if self.closed or self.failed:
             return
         self.blocks += 1
+        if self.too_long(frame):
+            return
         if len(self._waiting) >= QUEUE_MAX:
             self._waiting.popleft()
             self.dropped += 1

@@ -141,6 +141,14 @@ def test_damaged_blocks_are_left_out_and_counted() -> None:
     assert track.dropped == 2
 
 
+def test_a_block_of_seconds_is_left_out() -> None:
+    config = AudioConfig("g726", 8000, 1, bits=4, layout="le")
+    track, got = opened(transcoders(av=False), config, "flac")
+    track.push(Frame(AUDIO, 0, 0, True, bytes(65535), config, 131070))
+    assert got == []
+    assert track.dropped == 1
+
+
 def test_what_is_not_possible_is_said_in_words() -> None:
     bare = transcoders(av=False)
     assert bare.available("flac") == bare.available("flac", G711A) == ""
