@@ -15,13 +15,13 @@ from twisted.internet.defer import Deferred, maybeDeferred
 
 from relay.codec import aac, g711, pcm
 from relay.codec.frame import AUDIO, AudioConfig, Frame
-from relay.hub import transcode
+from relay.hub import pipeline, transcode
 from relay.hub.transcode import Transcoders
 from relay.settings import Audio
 from tests.shared import load_vectors
 
 G711A = AudioConfig("g711a", 8000, 1)
-AV = transcode.have_av()
+AV = pipeline.have_av()
 needs_av = pytest.mark.skipif(not AV, reason="PyAV is not installed")
 BLOCK = 320
 
@@ -129,7 +129,7 @@ def test_more_sound_than_time_is_left_out_until_the_count_fits_again() -> None:
         track.push(frame)
     assert track.dropped > 0
     assert all(a.dts + 40 == b.dts for a, b in pairwise(got))
-    assert abs(got[-1].dts - 380) <= transcode.JUMP_MS
+    assert abs(got[-1].dts - 380) <= pipeline.JUMP_MS
 
 
 def test_damaged_blocks_are_left_out_and_counted() -> None:

@@ -9,7 +9,7 @@ import pytest
 from relay.codec import aac, flac, g711, h264, h265
 from relay.codec.frame import AUDIO, VIDEO, AudioConfig, Frame, VideoConfig
 from relay.errors import UsageError
-from relay.hub.transcode import target_config
+from relay.hub.pipeline import target_config
 from relay.mux import amf0
 from relay.mux.base import unsupported
 from relay.mux.flv import FlvMuxer

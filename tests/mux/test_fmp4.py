@@ -13,7 +13,8 @@ import pytest
 from relay.codec import flac, g711, h264
 from relay.codec.frame import AUDIO, VIDEO, AudioConfig, Frame, VideoConfig
 from relay.errors import UsageError
-from relay.hub.transcode import Transcoders, have_av, target_config
+from relay.hub.pipeline import have_av, target_config
+from relay.hub.transcode import Transcoders
 from relay.mux.fmp4 import AUDIO_TRACK, VIDEO_TRACK, Fmp4Muxer
 from relay.settings import Audio
 

@@ -1,0 +1,1 @@
+Streams go out as FLV (H.265 enhanced or legacy) and fragmented MP4; the sound of every terminal becomes FLAC without any extra, AAC or Opus with the extra `media`, or passes as it is where the container has a form for it.
