@@ -24,27 +24,44 @@ PROTOCOLS = ("jt808", "jt1078", "jt809")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("protocol", nargs="?", choices=PROTOCOLS, help="what the bytes are")
-    parser.add_argument("hex", nargs="*", help="the bytes; spaces, line breaks and 0x are fine; without it standard input is read")
+    parser.add_argument(
+        "words", nargs="*", metavar="PROTOCOL HEX", help=f"{', '.join(PROTOCOLS)}; then the bytes: blanks and 0x are fine; without, standard input"
+    )
     parser.add_argument("--edition", type=int, choices=(2011, 2013, 2019), help="layout of the body (default: what the header tells)")
     parser.add_argument("--body", metavar="ID", help="jt808: the bytes are the unescaped body of this message, as 0x0200")
     parser.add_argument("--full", action="store_true", help="do not shorten long fields")
     parser.add_argument("--json", action="store_true", help="one JSON object a message instead of a table")
     parser.add_argument("--jsonl", metavar="FILE", help="a vector file, one JSON object a line; - is standard input")
     parser.set_defaults(usage_error=parser.error)
+    _intermix(parser)
+
+
+def _intermix(parser: argparse.ArgumentParser) -> None:
+    """Let options stand between PROTOCOL and HEX, which argparse by itself does not when a subcommand is parsed."""
+    plain = parser.parse_known_args
+
+    def parse(args: Any = None, namespace: Any = None) -> Any:
+        parser.parse_known_args = plain  # type: ignore[method-assign]
+        try:
+            return parser.parse_known_intermixed_args(args, namespace)
+        finally:
+            parser.parse_known_args = parse  # type: ignore[method-assign]
+
+    parser.parse_known_args = parse  # type: ignore[method-assign]
 
 
 def run(args: argparse.Namespace) -> int:
     if args.jsonl is not None:
-        if args.protocol or args.hex:
+        if args.words:
             args.usage_error("--jsonl takes a file alone")
         return answer_lines(args.jsonl, decode_vector)
-    if args.protocol is None:
-        args.usage_error("which protocol? jt808, jt1078 or jt809")
-    raw = parse_hex(args.hex or [sys.stdin.read()])
-    if args.protocol == "jt808":
+    protocol, *words = args.words or [""]
+    if protocol not in PROTOCOLS:
+        args.usage_error(f"which protocol? {', '.join(PROTOCOLS)}")
+    raw = parse_hex(words or [sys.stdin.read()])
+    if protocol == "jt808":
         return _jt808(raw, args)
-    if args.protocol == "jt1078":
+    if protocol == "jt1078":
         from relay.cli import dump_jt1078
 
         objects = dump_jt1078.explain(raw, None if args.json else Table(full=args.full))

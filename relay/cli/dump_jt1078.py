@@ -136,6 +136,17 @@ def explain(raw: bytes, table: Table | None) -> list[dict[str, Any]]:
     """Every packet of ``raw``, printed into ``table`` if there is one, and as objects for ``--json``."""
     reader = PacketReader()
     packets = reader.feed(raw) + reader.finish()
+    trailing = reader.trailing_bytes
+    while trailing:
+        # a stream's reader waits for what proves a width of the SIM field; people have pasted all there is
+        try:
+            packet = parse_packet(raw, len(raw) - trailing)
+        except FrameError:
+            break
+        if packet is None:
+            break
+        packets.append(packet)
+        trailing -= packet.consumed
     result = []
     for packet in packets:
         rows = packet_rows(packet)
@@ -146,10 +157,10 @@ def explain(raw: bytes, table: Table | None) -> list[dict[str, Any]]:
     notes = []
     if reader.garbage_bytes:
         notes.append(f"{reader.garbage_bytes} bytes belong to no packet")
-    if reader.trailing_bytes:
-        known = peek_header(raw[len(raw) - reader.trailing_bytes :])
+    if trailing:
+        known = peek_header(raw[len(raw) - trailing :])
         told = ", ".join(f"{name} {value}" for name, value in known.items())
-        notes.append(f"{reader.trailing_bytes} bytes of an unfinished packet at the end" + (f" ({told})" if told else ""))
+        notes.append(f"{trailing} bytes of an unfinished packet at the end" + (f" ({told})" if told else ""))
     if table is not None:
         for note in notes:
             table.note(f"! {note}")

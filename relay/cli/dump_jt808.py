@@ -9,7 +9,7 @@ from typing import Any
 from relay.cli.dump_table import InputError, Table, row_fields
 from relay.errors import DecodeError, FrameError, ProtocolError
 from relay.jt808.framing import checksum, unescape
-from relay.jt808.header import Header, decode_frame
+from relay.jt808.header import MAX_BODY, Header, decode_frame
 from relay.jt808.items import ITEMS
 from relay.jt808.messages import MESSAGES, OpaqueBody, decode_body, decode_message
 from relay.jt808.params import PARAMETERS
@@ -76,7 +76,10 @@ def encode_object(vector: Mapping[str, Any]) -> bytes:
             raise InputError("a frame needs fields.header")
         rest = {name: value for name, value in fields.items() if name != "header"}
         header = _header(fields["header"], vector)
-        return header.encode(_encode_body(header.msg_id, rest, 2019 if header.edition == 2019 else min(edition, 2013)))
+        body = _encode_body(header.msg_id, rest, 2019 if header.edition == 2019 else min(edition, 2013))
+        if len(body) > MAX_BODY:
+            raise InputError(f"a body of {len(body)} bytes does not fit into one frame of at most {MAX_BODY}: give it as sub-packages")
+        return header.encode(body)
     if kind == "body":
         return _encode_body(msg_id_of(vector), fields, edition)
     if kind in ("item", "param"):

@@ -239,6 +239,9 @@ class Fixed(_Single):
             raise FieldError("", f"{str(value)!r} needs {len(raw)} bytes, the field has {self.size}")
         return raw.ljust(self.size, b"\0")
 
+    def to_fields(self, value: Any) -> Any:
+        return str(value)
+
     def from_fields(self, value: Any, edition: int) -> Any:
         if not isinstance(value, str):
             raise FieldError("", f"must be text, not {value!r}")
@@ -327,6 +330,9 @@ class Text(_Extent):
 
     def measure(self, value: Any) -> int:
         return len(encode_text(value))
+
+    def to_fields(self, value: Any) -> Any:
+        return str(value)
 
     def from_fields(self, value: Any, edition: int) -> Any:
         if not isinstance(value, str):

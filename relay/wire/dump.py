@@ -10,7 +10,7 @@ from typing import Any
 from relay.errors import DecodeError
 from relay.wire.codecs import Bcd, Codec, Fault
 from relay.wire.groups import Entry, Family, RawEntry
-from relay.wire.record import FieldInfo, Record, f
+from relay.wire.record import Bound, FieldInfo, Record, f
 
 
 @dataclass(slots=True)
@@ -47,6 +47,7 @@ class Walk:
     def __init__(self) -> None:
         self.rows: list[Row] = []
         self.depth = 0
+        self.failed: Bound | None = None  #: the innermost field that could not be read
 
     def fields(self, record: Record, data: bytes, pos: int, end: int, path: str = "") -> int:
         """Read all fields of ``record``; the position after them."""
@@ -59,6 +60,7 @@ class Walk:
             try:
                 value, pos = bound.codec.show(self, bound.info, f"{path}.{bound.name}" if path else bound.name, data, pos, end, record)
             except Fault as fault:
+                self.failed = self.failed or bound
                 raise fault.under(bound.name) from None
             setattr(record, bound.name, value)
         return pos
@@ -128,10 +130,10 @@ def dump(cls: type[Record], data: bytes, edition: int = 0) -> Dump:
     except Fault as fault:
         error = DecodeError(f"{cls.__name__}.{fault.path}", fault.offset, fault.problem)
         pos = max([row.offset + len(row.data) for row in walk.rows], default=0)
-        walk.depth = 0
-        walk.rows.append(
-            Row(pos, data[pos:], fault.path, "", "", "", data[pos:].hex(), f"cannot be read: {fault.problem}", 0, "error")
-        )
+        info = walk.failed.info if walk.failed else f()
+        kind = walk.failed.codec.describe() if walk.failed else ""
+        problem = f"cannot be read: {fault.problem}"
+        walk.rows.append(Row(pos, data[pos:], fault.path, info.label, info.english, kind, data[pos:].hex(), problem, 0, "error"))
     else:
         record.trailing = data[pos:]
         walk.rest(pos, record.trailing)

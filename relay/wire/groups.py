@@ -162,8 +162,11 @@ class ListOf(Codec):
         else:
             try:
                 while (pos < end) if wanted is None else (len(items) < wanted):
-                    item, pos = element.read(data, pos, end, record)
+                    item, stop = element.read(data, pos, end, record)
+                    if stop == pos:
+                        raise Fault(pos, "an element of no bytes")
                     items.append(item)
+                    pos = stop
             except Fault as fault:
                 if not self.rest:
                     raise fault.under(f"[{len(items)}]") from None
@@ -220,13 +223,19 @@ class ListOf(Codec):
         with walk.deeper():
             wanted = None if self.rest or self.takes_rest else count
             while (pos < end) if wanted is None else (len(items) < wanted):
+                shown = len(walk.rows)
                 try:
-                    item, pos = self.element.show(walk, info, f"{path}[{len(items)}]", data, pos, end, record)
-                except Fault:
+                    item, stop = self.element.show(walk, info, f"{path}[{len(items)}]", data, pos, end, record)
+                    if stop == pos:
+                        raise Fault(pos, "an element of no bytes")
+                except Fault as fault:
                     if not self.rest:
-                        raise
+                        raise fault.under(f"[{len(items)}]") from None
+                    del walk.rows[shown:]
+                    walk.failed = None
                     break
                 items.append(item)
+                pos = stop
         return items, pos
 
     def describe(self) -> str:

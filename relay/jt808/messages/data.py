@@ -71,10 +71,11 @@ class DriverIdentity(Body):
 
     @classmethod
     def layout(cls, data: bytes, edition: int) -> int:
-        """A status of 1 or 2 and then a time is 2013 or later, whatever was said; else, if it is long enough, 2011."""
+        """A status of 1 or 2 and then a time is 2013 or later, whatever was said; else it is 2011 if two names with 60 bytes between them fit."""
         if len(data) >= 7 and data[0] in (1, 2) and _plausible_time(data[1:7].hex()):
             return max(edition, 2013)
-        return 2011 if len(data) >= 62 else edition
+        issuer = 1 + data[0] + 60 if data else 0
+        return 2011 if issuer and issuer < len(data) and issuer + 1 + data[issuer] <= len(data) else edition
 
     @classmethod
     def layout_for(cls, fields: Mapping[str, Any], edition: int) -> int:

@@ -82,7 +82,9 @@ class SettingList(ListOf):
     def write(self, value: Any, out: bytearray, record: Record) -> None:
         cls: type[Record] = self.element.cls  # type: ignore[attr-defined]
         last = cls.plan(record.edition).fields[-1].name
-        if len({getattr(item, last, None) is None for item in value}) > 1:
+        if len({getattr(item, last, None) is None for item in value[:-1]}) > 1 or (
+            len(value) > 1 and getattr(value[0], last, None) is None and getattr(value[-1], last, None) is not None
+        ):
             raise FieldError("", f"either all items have {last} or none")
         super().write(value, out, record)
 
