@@ -1,23 +1,42 @@
 """Builds the parts from the settings, joins them, and puts them on their sockets.
 
-    store ─ gate ─ terminals ─── TerminalFactory (TCP, TLS), TerminalDatagrams (UDP)
-                       │
-                     events ──── page, API
+    TerminalFactory (TCP, TLS), TerminalDatagrams (UDP) ── terminals ── store
+                                                               │
+                                      events ── live ── admission, resolver
+                                                 │
+    MediaServer (TCP, TLS) ── registry ── merge, ingest, transcoders
+                                 │
+    Site ── router ── page, API, media ── viewers
 
 A section with a certificate speaks TLS on its ``tls_port``, and where that is 0 on its other TCP ports.
 """
 
 from __future__ import annotations
 
+import os
 import time
+from functools import partial
 from typing import Any
 
 from twisted.internet.protocol import Factory
+from twisted.internet.task import deferLater
+from twisted.internet.threads import deferToThreadPool
+from twisted.python.threadpool import ThreadPool
 
 from relay.app.listening import Listeners
+from relay.core.admission import Admission
+from relay.core.alias import Resolver
 from relay.core.events import Events
+from relay.core.live import Live, MediaPorts
 from relay.core.terminals import Terminals
 from relay.core.tokens import Signer
+from relay.hub.formats import Options
+from relay.hub.ingest import Ingest
+from relay.hub.merge import Merge
+from relay.hub.registry import Registry
+from relay.hub.transcode import Transcoders
+from relay.identity import StreamKey
+from relay.net.media1078 import MediaServer
 from relay.net.terminal808 import TerminalDatagrams, TerminalFactory, local_address_for
 from relay.net.tls import ReloadingCertificate, wrap
 from relay.settings import Settings
@@ -25,6 +44,9 @@ from relay.store.store import Store
 from relay.web.pages import Pages
 from relay.web.router import ANYBODY, Headers, Router
 from relay.web.server import Site
+
+DRAIN_S = 2.0  #: at the end, for last words (0x9102, ends of streams) to leave; a peer that reads takes milliseconds
+DRAIN_POLL_S = 0.05
 
 
 class Parts:
@@ -38,6 +60,26 @@ class Parts:
         self.certificates = {name: self._certificate(name) for name in ("terminals", "media", "http")}
         self.events = Events(time.time)
         self.terminals = Terminals(settings.terminals, settings.limits, store.terminals, clock, self.events, time.time, store.changes)
+        resolver = Resolver(self.terminals, store.terminals)
+        self.pool = ThreadPool(minthreads=0, maxthreads=os.cpu_count() or 1, name="transcode")
+        self.transcoders = Transcoders(settings.audio, partial(deferToThreadPool, reactor, self.pool))
+        self.merge = Merge(clock, settings.media.merge_ms, settings.media.merge_max_ms, cpu=time.thread_time)
+        self.registry = Registry(clock, Options.of(settings), self.merge, self._ingest, transcoders=self.transcoders)
+        self.media = MediaServer(reactor, clock, self.registry, settings.media, settings.limits.log_peer_s)
+        admission = Admission(self.terminals, resolver, clock, self.events, settings.media.unrequested)
+        ports = MediaPorts(listeners.port("media.live_tcp_port"), 0)
+        self.live = Live(
+            settings.media,
+            self.registry,
+            self.terminals,
+            resolver,
+            admission,
+            clock,
+            self.events,
+            time.time,
+            ports,
+            settings.terminals.loss_report_s,
+        )
         router = Router(Pages(Headers(settings.http)).routes(), lambda call: ANYBODY, settings.http)
         self.site = Site(settings.http, clock, router.handle)
 
@@ -47,15 +89,22 @@ class Parts:
             return None
         return ReloadingCertificate(values.tls_certificate, values.tls_key, self.clock.seconds, section)
 
+    def _ingest(self, key: StreamKey) -> Ingest:
+        return Ingest(key.sim, key.channel, self.settings.media.loss_policy, self.settings.audio.g726_order)
+
     # starting -------------------------------------------------------------
 
     def start(self) -> None:
         """Answer on every socket."""
+        self.pool.start()
+        self.merge.start()
         for key in ("terminals.tcp_port", "terminals.tls_port"):
             self._stream(key, TerminalFactory(self.terminals, "tls" if self._speaks_tls(key) else "tcp"))
         datagrams = self.listeners.get("terminals.udp_port")
         if datagrams is not None:
             datagrams.adopt_datagrams(self.reactor, TerminalDatagrams(self.terminals, local_address_for(self.settings.terminals.host)))
+        for kind in ("live", "playback"):
+            self._stream(f"media.{kind}_tcp_port", self.media.factory(kind, self.listeners.port(f"media.{kind}_tcp_port")))
         self._stream("http.port", self.site)
         self._stream("http.tls_port", self.site)
 
@@ -76,5 +125,17 @@ class Parts:
     # stopping -------------------------------------------------------------
 
     async def stop(self) -> None:
-        """End everything in order."""
+        """Tell terminals and viewers, let that leave, end everything; nothing new is accepted any more."""
+        self.live.close()
+        self.registry.close()
         self.terminals.close()
+        await self._drained()
+        await self.media.stop()
+        self.merge.stop()
+        self.pool.stop()
+
+    async def _drained(self) -> None:
+        """Until nobody has bytes left to take, or DRAIN_S is over."""
+        deadline = self.clock.seconds() + DRAIN_S
+        while self.reactor.getWriters() and self.clock.seconds() < deadline:
+            await deferLater(self.reactor, DRAIN_POLL_S)
