@@ -15,6 +15,7 @@ A body may hold several ADTS frames, or a part of one. LATM/LOAS is told apart a
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -34,6 +35,10 @@ FRAME_SAMPLES = 1024
 _HEADER = 7
 #: The length field has 13 bits, so a frame that is still incomplete beyond this many bytes never was one.
 _MAX_PENDING = 8191
+#: Bytes of one body: eight of the longest frames. Terminals send one frame of some hundred bytes.
+_MAX_BODY = 65535
+#: Syncword and layer 0, in both versions, with and without CRC.
+_SYNC = re.compile(rb"\xff[\xf0\xf1\xf8\xf9]")
 
 
 class AudioSpecificConfig(NamedTuple):
@@ -188,6 +193,8 @@ class AacReader:
 
     def feed(self, body: bytes) -> list[tuple[AudioConfig, bytes]]:
         """The frames that are whole now. ``DecodeError`` for LATM, and for an ADTS frame that cannot be carried."""
+        if len(body) > _MAX_BODY:
+            raise DecodeError("AAC body", _MAX_BODY, f"{len(body)} bytes are too many")
         if not self._adts:
             if is_latm(body):
                 raise DecodeError("AAC body", 0, "LATM/LOAS instead of ADTS; it is not supported")
@@ -200,8 +207,8 @@ class AacReader:
         offset, size = 0, len(data)
         while size - offset >= _HEADER:
             if data[offset] != 0xFF or data[offset + 1] & 0xF6 != 0xF0:
-                found = data.find(b"\xff", offset + 1)
-                found = size if found < 0 else found
+                match = _SYNC.search(data, offset + 1)
+                found = match.start() if match else size - (data[-1] == 0xFF)
                 self.skipped += found - offset
                 offset = found
                 continue
@@ -223,8 +230,8 @@ class AacReader:
 
 
 @lru_cache(maxsize=64)
-def _adts_config(header_: AdtsHeader) -> AudioConfig:
-    return audio_config(header_.asc)
+def _adts_config(header: AdtsHeader) -> AudioConfig:
+    return audio_config(header.asc)
 
 
 @lru_cache(maxsize=64)

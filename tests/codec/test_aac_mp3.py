@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from typing import Any
 
 import pytest
@@ -121,6 +122,17 @@ def test_an_unfinished_frame_is_bounded() -> None:
     for _ in range(50):
         reader.feed(b"\xff\xf1\x6c\x7f\xff\xff\xfc" + b"\xff" * 900)
     assert len(reader._pending) <= 8191
+
+
+@pytest.mark.parametrize("unit", [b"\xff", b"\xff\xf1", b"\xff\xf1\x6c\x40\x00\xe0\xfc", b"\x00"])
+def test_the_longest_body_takes_bounded_time(unit: bytes) -> None:
+    reader = aac.AacReader()
+    reader.feed(adts(b"x"))
+    start = time.process_time()
+    reader.feed(unit * (65535 // len(unit)))
+    assert time.process_time() - start < 0.25  # some 50 ms here
+    with pytest.raises(DecodeError, match="too many"):
+        reader.feed(bytes(65536))
 
 
 MP3 = bytes.fromhex("ffe388c4")  # MPEG-2.5 layer III, 64 kbit/s, 8 kHz, mono
