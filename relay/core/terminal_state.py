@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from relay.core.events import BEIJING, iso_time
+from relay.identity import phone_key
 from relay.jt808.items import ALARM_BITS, VIDEO_ALARM_BITS
 from relay.jt808.messages.base import Body
 from relay.jt808.messages.general import Authentication, Registration
@@ -21,6 +22,8 @@ from relay.store.terminals import KnownTerminal
 if TYPE_CHECKING:
     from relay.core.link import Link
 
+#: of the media header's BCD[6]: terminals cut longer numbers in front
+SIM_DIGITS = 12
 #: logical channels that JT/T 1076 table 2 gives to sound alone; the range 33-63 belongs to audio
 AUDIO_CHANNELS = range(33, 64)
 #: channels shown for a terminal that tells nothing about itself: most have four inputs
@@ -128,6 +131,15 @@ class Terminal:
         self.bytes_in = self.bytes_out = 0  #: of links that are over; ``traffic`` adds the present one
         self.counts: dict[int, int] = {}  #: messages by id
 
+    def media_names(self) -> set[str]:
+        """What else its media packets may call it: the alias that the operator wrote for that, and its number cut to what BCD[6] holds."""
+        names = set()
+        if self.known is not None and self.known.alias:
+            names.add(phone_key(self.known.alias))
+        if len(self.sim) > SIM_DIGITS:
+            names.add(phone_key(self.sim[-SIM_DIGITS:]))
+        return names - {"0"}  # a field of zeros says nothing
+
     @property
     def online(self) -> bool:
         """It has authenticated on a link that is still up."""
@@ -194,11 +206,11 @@ class Terminal:
                 ptz = bool(row.ptz_connected) if kind != "audio" else None
                 self._learn(Channel(row.logical_channel, kind, "0x0076", ptz, row.physical_channel))
 
-    def take_seen(self, number: int, kind: str) -> bool:
+    def take_seen(self, number: int) -> bool:
         """Media of a channel came; True when it was not known."""
         if number in self.channels:
             return False
-        self._learn(Channel(number, kind, "seen"))
+        self._learn(Channel(number, default_kind(number), "seen"))
         return True
 
     def _learn(self, channel: Channel) -> None:
@@ -235,6 +247,14 @@ class Terminal:
         for number in range(1, ASSUMED_CHANNELS + 1):
             known.setdefault(number, Channel(number, default_kind(number), "assumed"))
         return sorted(known.values())
+
+    def told_channels(self) -> list[int]:
+        """The terminal's own table (parameter 0x0076), if it has sent one."""
+        return sorted(channel.number for channel in self.channels.values() if channel.source == "0x0076")
+
+    def has_channel(self, number: int) -> bool:
+        """False only where the terminal's own table says so; whoever tells nothing may have any."""
+        return not self.told_channels() or number in self.channels
 
     def channel_kind(self, number: int) -> str:
         """ "av", "audio" or "video"."""

@@ -97,6 +97,7 @@ class Terminals:
         )
         self._terminals: OrderedDict[str, Terminal] = OrderedDict()  #: offline ones are forgotten oldest first
         self._online: dict[str, Terminal] = {}
+        self._called: dict[str, set[str]] = {}  #: other names in media packets -> numbers of terminals that are online
         self._unregistered: set[Link] = set()
         self._watchers: list[Watcher] = []
         self._message_watchers: list[Callable[[Terminal, Received], None]] = []
@@ -126,6 +127,10 @@ class Terminals:
     def is_online(self, sim: str) -> bool:
         """Whether it has authenticated and its link is up."""
         return phone_key(sim) in self._online
+
+    def called(self, name: str) -> list[Terminal]:
+        """Online terminals whose media may go by that name though it is not their number (see ``Terminal.media_names``)."""
+        return [self._online[sim] for sim in self._called.get(name, ())]
 
     @property
     def online_count(self) -> int:
@@ -219,6 +224,7 @@ class Terminals:
         terminal.bytes_out += link.session.bytes_out
         terminal.link = None
         terminal.offline_reason = reason
+        self._call_no_more(terminal)
         self._online.pop(terminal.sim, None)
         log.info("terminal {sim} offline: {reason}", sim=terminal.sim, reason=reason)
 
@@ -417,6 +423,7 @@ class Terminals:
         terminal.connects += 1
         terminal.offline_reason = ""
         self._online[sim] = terminal
+        self._call_by_names(terminal)
         self._terminals.move_to_end(sim)
         log.info("terminal {sim} online from {peer} ({transport})", sim=sim, peer=link.wire.peer, transport=link.wire.transport)
         if terminal.last_host and terminal.last_host != link.wire.host:
@@ -485,7 +492,7 @@ class Terminals:
         known = {row.key: row for row in rows}
         for sim, terminal in list(self._terminals.items()):
             before, row = terminal.known, known.get(sim)
-            terminal.known = row
+            self._set_row(terminal, row)
             if terminal.link is None:
                 continue
             if row is not None and not row.enabled:
@@ -524,8 +531,26 @@ class Terminals:
             if len(self._terminals) > self.limits.terminals_max:
                 self._forget_one()
         elif row is not None:
-            terminal.known = row
+            self._set_row(terminal, row)
         return terminal
+
+    def _set_row(self, terminal: Terminal, row: KnownTerminal | None) -> None:
+        if terminal.link is not None:
+            self._call_no_more(terminal)
+        terminal.known = row
+        if terminal.link is not None:
+            self._call_by_names(terminal)
+
+    def _call_by_names(self, terminal: Terminal) -> None:
+        for name in terminal.media_names():
+            self._called.setdefault(name, set()).add(terminal.sim)
+
+    def _call_no_more(self, terminal: Terminal) -> None:
+        for name in terminal.media_names():
+            sims = self._called.get(name, set())
+            sims.discard(terminal.sim)
+            if not sims:
+                self._called.pop(name, None)
 
     def _forget_one(self) -> None:
         for sim, terminal in self._terminals.items():

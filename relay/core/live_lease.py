@@ -1,0 +1,79 @@
+"""A reference to a live channel, and somebody who waits for one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from twisted.internet.defer import Deferred
+
+from relay.core.trace import FIRST_BYTE, Trace, Watcher
+from relay.hub.merge import DelayedCall
+from relay.hub.stream import Stream
+from relay.identity import StreamKey
+
+
+class Leased(Protocol):
+    """What a lease needs of its channel."""
+
+    key: StreamKey
+
+    def now(self) -> float:
+        """Monotonic seconds."""
+
+    def release(self, lease: Lease) -> None:
+        """The lease is no longer wanted."""
+
+
+class Lease:
+    """Somebody's wish for a channel. ``release`` it once; ``on_ended(cause)`` is called when the stream ends before that."""
+
+    __slots__ = ("_channel", "ended", "media", "on_ended", "purpose", "stream", "trace", "wants", "who")
+
+    def __init__(self, channel: Leased, wants: str, media: str, purpose: str, who: str) -> None:
+        self._channel: Leased | None = channel
+        self.wants = wants  #: "main", "sub" or "" (what runs)
+        self.media = media  #: "av", "v" or "a"
+        self.purpose = purpose  #: "viewer", "recorder", "superior" …
+        self.who = who
+        self.stream: Stream | None = None  #: the hub's, once ready
+        self.trace: Trace | None = None  #: of the start that this lease waited for; None when it ran already
+        self.ended = ""  #: why the stream ended
+        self.on_ended: Callable[[str], None] | None = None
+
+    @property
+    def key(self) -> StreamKey | None:
+        """Which stream; None after ``release``."""
+        return self._channel.key if self._channel is not None else None
+
+    def first_byte(self) -> None:
+        """The viewer got its first byte of media: the end of the trace."""
+        if self._channel is not None and self.trace is not None:
+            self.trace.mark(FIRST_BYTE, self._channel.now())
+
+    def release(self) -> None:
+        """It is no longer wanted. Safe to call again."""
+        channel, self._channel = self._channel, None
+        if channel is not None:
+            channel.release(self)
+
+    def end(self, cause: str) -> None:
+        """The stream is over (called by the channel)."""
+        self._channel = None
+        self.ended = cause
+        if self.on_ended is not None:
+            self.on_ended(cause)
+
+
+class Waiter:
+    """Somebody who waits for the first picture."""
+
+    __slots__ = ("began", "call", "deferred", "lease", "ready", "watch")
+
+    def __init__(self, lease: Lease, deferred: Deferred[Lease], began: float, watch: Watcher | None) -> None:
+        self.lease = lease
+        self.deferred = deferred
+        self.began = began  #: monotonic
+        self.watch = watch
+        self.call: DelayedCall | None = None  #: its time limit
+        self.ready: Deferred[None] | None = None  #: the hub's, once there is a stream
