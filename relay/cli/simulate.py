@@ -152,6 +152,7 @@ class _Run:
             faults=Faults.parse(args.fault),
             utc_offset_s=local_utc_offset_s(),
         )
+        self._card: Any = None  #: the card that will be sent, if one will be
         self._first = _phones(args.phone, args.count)
         self._make = self._source_maker()
         self.terminals = self._terminals()
@@ -174,7 +175,7 @@ class _Run:
         hisi = "hisi" in self.options.faults
         try:
             for width, height in (main, sub):
-                Pattern(width, height, args.fps)
+                self._card = Pattern(width, height, args.fps, gop_s=args.gop)
         except UsageError as problem:
             raise _InputError(str(problem)) from None
         PatternSource(audio=args.audio, hisi_header=hisi)  # says what is missing
@@ -202,6 +203,10 @@ class _Run:
         every = 0.0 if self._args.storm else 1 / _STARTS_A_SECOND
         for i, terminal in enumerate(self.terminals):
             reactor.callLater(i * every, self._start, terminal)
+        if self._card is not None:
+            from relay.sim.rehearsal import Rehearsal
+
+            Rehearsal(reactor, self._card)
         if self._args.duration:
             reactor.callLater(self._args.duration, self._end)
         if not self._lines and not self._args.quiet:

@@ -123,7 +123,7 @@ def _live(terminal: SimulatedTerminal, header: Header, message: video.RealtimeAv
 
     if "media-before-answer" in faults:
         begin()
-        terminal.reactor.callLater(faults.get("media-before-answer"), terminal.answer, header)
+        terminal.later(faults.get("media-before-answer"), lambda: terminal.answer(header))
     else:
         terminal.answer(header)
         begin()
@@ -304,7 +304,7 @@ def _terminal_attributes(terminal: SimulatedTerminal, header: Header, message: p
 def _control(terminal: SimulatedTerminal, header: Header, message: parameters.TerminalControl) -> None:
     terminal.answer(header)
     if message.command in (4, 6, 7):
-        terminal.reactor.callLater(0.5, terminal.drop_link)
+        terminal.later(0.5, terminal.drop_link)
 
 
 # positions and the rest ----------------------------------------------------------------------------------------------------------------

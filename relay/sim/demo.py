@@ -7,16 +7,13 @@ from typing import Any
 
 from twisted.application.service import IService, Service
 from twisted.internet.defer import Deferred, DeferredList
-from twisted.internet.interfaces import IDelayedCall
 from zope.interface import implementer
 
+from relay.sim.rehearsal import Rehearsal
 from relay.sim.sources import PatternSource, Source
 from relay.sim.terminal import SimulatedTerminal, TerminalOptions
 
 FIRST_PHONE = 13_800_138_001
-#: pictures drawn ahead so that the first viewer's are there already: four seconds, when the ball has been everywhere
-_REHEARSED = 100
-_REHEARSAL_PAUSE_S = 0.02
 
 
 def local_utc_offset_s() -> int:
@@ -30,7 +27,7 @@ class DemoTerminals(Service):
 
     def __init__(self, reactor: Any, options: TerminalOptions, count: int) -> None:
         self._reactor = reactor
-        self._rehearsal: IDelayedCall | None = None
+        self._rehearsal: Rehearsal | None = None
         self.terminals = [SimulatedTerminal(f"{FIRST_PHONE + i:012d}", reactor, options, source=_source_of(i, options)) for i in range(count)]
 
     def startService(self) -> None:
@@ -38,23 +35,14 @@ class DemoTerminals(Service):
         super().startService()  # type: ignore[no-untyped-call]
         for terminal in self.terminals:
             terminal.start()
-        self._rehearsal = self._reactor.callLater(0, self._rehearse, 0, None)
-
-    def _rehearse(self, n: int, pattern: Any) -> None:
-        """Draw pictures nobody sees, one at a time: their blocks are then known (``tiles``)."""
-        self._rehearsal = None
-        if pattern is None:
-            pattern = PatternSource().pattern(1, True, time.time())
-        pattern.frame(n)
-        if n + 1 < _REHEARSED:
-            self._rehearsal = self._reactor.callLater(_REHEARSAL_PAUSE_S, self._rehearse, n + 1, pattern)
+        self._rehearsal = Rehearsal(self._reactor, PatternSource().pattern(1, True, time.time()))
 
     def stopService(self) -> Deferred[Any]:
         """Fires when their connections are closed."""
         super().stopService()  # type: ignore[no-untyped-call]
-        if self._rehearsal is not None and self._rehearsal.active():
-            self._rehearsal.cancel()
-        self._rehearsal = None
+        if self._rehearsal is not None:
+            self._rehearsal.stop()
+            self._rehearsal = None
         return DeferredList([terminal.stop() for terminal in self.terminals])
 
 

@@ -92,7 +92,7 @@ class SimulatedTerminal:
     """One terminal; ``start`` it, and ask ``when_online`` and ``when_received``."""
 
     __slots__ = (
-        "_alarm", "_attempts", "_closed_bytes", "_done", "_heartbeat_at", "_link", "_make_source", "_next_report_at", "_position_every", "_register_again",
+        "_alarm", "_attempts", "_calls", "_closed_bytes", "_done", "_heartbeat_at", "_link", "_make_source", "_next_report_at", "_position_every", "_register_again",
         "_request", "_session", "_source", "_stopped", "_told", "_tracking_until", "_waiters", "ahead", "auth_code", "losses", "moved_since",
         "online_count", "options", "parameters", "phone", "reactor", "received", "registered_count", "state", "streams", "unanswered", "wall",
     )  # fmt: skip
@@ -133,6 +133,7 @@ class SimulatedTerminal:
         self._register_again = False
         self._attempts = 0
         self._alarm: IDelayedCall | None = None
+        self._calls: list[IDelayedCall] | None = None  #: what ``later`` has scheduled
         self._heartbeat_at = 0.0
         self._next_report_at = math.inf
         self._position_every = options.position_s
@@ -205,6 +206,10 @@ class SimulatedTerminal:
         stopped = self._stopped
         self.state = LinkState.STOPPED
         self._disarm()
+        for call in self._calls or ():
+            if call.active():
+                call.cancel()
+        self._calls = None
         self._close_streams("the terminal stops")
         if self._link is not None:
             self._link.close()
@@ -375,6 +380,11 @@ class SimulatedTerminal:
             alarm.cancel()
         self._alarm = self.reactor.callLater(wait, self._tick)
 
+    def later(self, seconds: float, action: Callable[[], object]) -> None:
+        """Do something in a while, unless the terminal is stopped before."""
+        self._calls = [call for call in self._calls or () if call.active()]
+        self._calls.append(self.reactor.callLater(seconds, action))
+
     def _disarm(self) -> None:
         alarm, self._alarm = self._alarm, None
         if alarm is not None and alarm.active():
@@ -528,7 +538,7 @@ class SimulatedTerminal:
 
         late = faults.get("slow-answers")
         if late:
-            self.reactor.callLater(late, speak)
+            self.later(late, speak)
         else:
             speak()
 
@@ -592,11 +602,12 @@ class SimulatedTerminal:
         again = self.options.faults.get("reconnect-media")
         if again and what.startswith("closed: the platform") and self.online:
             host, tcp_port, udp_port = server
-            self.reactor.callLater(
-                again,
-                lambda: self.online
-                and self.open_stream(purpose, host, tcp_port, udp_port, channel=stream.channel, data_type=stream.data_type, sub=stream.sub),
-            )
+
+            def reopen() -> None:
+                if self.online:
+                    self.open_stream(purpose, host, tcp_port, udp_port, channel=stream.channel, data_type=stream.data_type, sub=stream.sub)
+
+            self.later(again, reopen)
 
     def _tell(self, what: str) -> None:
         if self._told is not None:

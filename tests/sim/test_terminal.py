@@ -327,3 +327,14 @@ def test_fault_endless_subpackages() -> None:
     assert len(platform.session._parts) == 1
     assert platform.received(0x0801) == []
     platform.finish()
+
+
+def test_stopping_leaves_nothing_behind_whatever_was_going_on() -> None:
+    for faults, message in ((("slow-answers=9",), text.TextMessage(flags=1, text="x")), ((), parameters.TerminalControl(command=4))):
+        platform = Platform(faults).online()
+        platform.ask(message)
+        platform.finish()
+    platform = Platform()
+    platform.terminal.start()
+    platform.refuse()
+    platform.finish()  # while it waits for its next try

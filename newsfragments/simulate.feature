@@ -1,0 +1,1 @@
+`jt1078relay simulate terminal` runs one or thousands of simulated terminals: they register, report, answer every command and send a test card with clock and tone, a recording or an MP4, and misbehave in thirty ways with `--fault`. The demonstration uses them; tests use `relay.sim` as a library.
