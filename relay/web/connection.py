@@ -26,7 +26,7 @@ UNASKED_BYTES = 65536  #: what a player may send after its request before it is 
 PIECE_BYTES = 16384  #: one ``hold`` of a sink
 PING_S = 20.0  #: proxies cut what is silent for 30 or 60 s
 MISSES = 2  #: pings without an answer before a client is taken to be gone
-CLOSE_S = 5.0  #: how long a close frame may take to be answered
+CLOSE_S = 10.0  #: how long what is still to be sent, and the client's closing, may take before the connection is cut
 
 
 class Sink(Protocol):
@@ -49,16 +49,18 @@ SinkMaker = Callable[[interfaces.ITransport], Sink]
 class Connection:
     """One connection; subclasses say what is received and what its end means."""
 
-    __slots__ = ("_closing", "_drained", "_holding", "_host", "_queue", "_queued", "_site", "_unasked", "closed", "factory", "sink")
+    __slots__ = ("_closing", "_drained", "_holding", "_host", "_queue", "_queued", "_site", "_timer", "_unasked", "closed", "factory", "gone", "sink")
 
     def __init__(self) -> None:
         self.closed = False  #: lost or being closed; nothing more is written
+        self.gone = False  #: lost
         self._holding = False
         self._queue: deque[bytes] | None = None
         self._queued = 0
         self._closing: bytes | None = None  # the farewell, once ``close`` was called
         self._drained: Callable[[], None] | None = None
         self._unasked = 0
+        self._timer: Any = None
         self.factory = None
 
     def begin(self, request: Request, sinks: SinkMaker, head: bytes) -> None:
@@ -69,6 +71,9 @@ class Connection:
         if interfaces.ITCPTransport.providedBy(transport):
             transport.setTcpKeepAlive(True)  # a player that vanished without a word is noticed though nothing is sent to it
         self.sink = sinks(transport)
+        if interfaces.ISSLTransport.providedBy(transport):
+            self.write(head)  # every write goes through TLS, so that nothing can overtake
+            return
         self._holding = True
         self.sink.hold(head, self._ready)
 
@@ -118,8 +123,8 @@ class Connection:
         if self._holding:
             return
         if self._closing is not None:
-            self.sink.close(self._closing)
-            self._closing = None
+            farewell, self._closing = self._closing, None
+            self.sink.close(farewell)
         elif self._drained is not None:
             drained, self._drained = self._drained, None
             drained()
@@ -145,6 +150,7 @@ class Connection:
             return
         self.closed = True
         self._drained = None
+        self.time(CLOSE_S, self.sink.abort)
         if self._holding or self._queue:
             self._closing = farewell
         else:
@@ -155,7 +161,16 @@ class Connection:
         self.closed = True
         self._drained = None
         self._queue, self._queued, self._closing = None, 0, None
+        self.time(None)
         self.sink.abort()
+
+    def time(self, delay: float | None, call: Callable[[], None] | None = None) -> None:
+        """The connection's one timer: ``call`` after ``delay`` seconds instead of whatever it was set to; None: nothing."""
+        timer, self._timer = self._timer, None
+        if timer is not None and timer.active():
+            timer.cancel()
+        if delay is not None and call is not None and not self.gone:
+            self._timer = self._site.clock.callLater(delay, call)
 
     def lost(self) -> None:
         """The connection is gone, whoever ended it; called once."""
@@ -180,7 +195,8 @@ class Connection:
 
     def connectionLost(self, reason: Failure) -> None:
         """The connection is gone."""
-        self.closed = True
+        self.closed = self.gone = True
+        self.time(None)
         self._queue, self._queued, self._closing, self._drained = None, 0, None, None
         self._site.connection_lost(self._host)
         self.lost()
@@ -193,18 +209,17 @@ class Connection:
 class WebSocket(Connection):
     """One WebSocket, from the accepted handshake on."""
 
-    __slots__ = ("_missed", "_reader", "_timer", "close_code")
+    __slots__ = ("_missed", "_reader", "close_code")
 
     def __init__(self) -> None:
         super().__init__()
         self._reader = Reader()
         self._missed = 0
-        self._timer: Any = None
         self.close_code = 0  #: what the client's close frame said, or ours
 
     def begin(self, request: Request, sinks: SinkMaker, head: bytes) -> None:
         super().begin(request, sinks, head)
-        self._timer = self._site.clock.callLater(PING_S, self._ping)
+        self.time(PING_S, self._ping)
 
     # from the client -----------------------------------------------------------
 
@@ -248,31 +263,15 @@ class WebSocket(Connection):
         if not self.close_code:
             self.close_code = code
             self.close(close_frame(code, reason))
-            self._cancel()
-            self._timer = self._site.clock.callLater(CLOSE_S, self._cut)
 
     def overflow(self) -> None:
         self.close_code = TRY_AGAIN
         self.abort()
 
     def _ping(self) -> None:
-        self._timer = None
         if self._missed >= MISSES:
             self.abort()
             return
         self._missed += 1
+        self.time(PING_S, self._ping)
         self.control(frame(Opcode.PING, b""))
-        self._timer = self._site.clock.callLater(PING_S, self._ping)
-
-    def _cut(self) -> None:
-        self._timer = None
-        self.sink.abort()
-
-    def _cancel(self) -> None:
-        timer, self._timer = self._timer, None
-        if timer is not None and timer.active():
-            timer.cancel()
-
-    def connectionLost(self, reason: Failure) -> None:
-        self._cancel()
-        super().connectionLost(reason)

@@ -1,9 +1,10 @@
 """The one way in which the web side says no: a status and a JSON body with words (contract section 3).
 
-    {"error": "terminal_offline", "message": "…", "hint": "…", "hop": "sent", "trace": {…}}
+    {"error": "no_media_connection", "message": "…", "hint": "…", "hop": "connected", "hops": {"requested": 0, "sent": 1, …}, "trace": {…}}
 
-``error`` is a word for programs, ``message`` says what happened, ``hint`` what to do about it; ``hop`` and ``trace`` come with
-a start that failed on its way. Anything else that leaves a handler is a bug: it is logged and answered with 500 ``internal``.
+``error`` is a word for programs, ``message`` says what happened, ``hint`` what to do about it; a start that failed on its way has the
+``hop`` that was not reached, the ``hops`` that were, in milliseconds, and the whole ``trace``. Anything else that leaves a handler is a bug: it
+is logged and answered with 500 ``internal``.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ CODES = {
     431: "headers_too_large",
     500: "internal",
     501: "not_implemented",
+    502: "bad_reply",
     503: "unavailable",
     504: "timeout",
 }
@@ -60,6 +62,7 @@ PHRASES = {
     431: "Request Header Fields Too Large",
     500: "Internal Server Error",
     501: "Not Implemented",
+    502: "Bad Gateway",
     503: "Service Unavailable",
     504: "Gateway Timeout",
 }
@@ -72,6 +75,7 @@ class ProblemBody(msgspec.Struct, omit_defaults=True):
     message: str
     hint: str = ""
     hop: str = ""
+    hops: dict[str, int] | None = None
     trace: dict[str, Any] | None = None
 
 
@@ -86,6 +90,7 @@ class Problem(RelayError):  # noqa: N818 - the standards' own word (RFC 9457)
         code: str = "",
         hint: str = "",
         hop: str = "",
+        hops: Mapping[str, int] | None = None,
         trace: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
@@ -95,12 +100,13 @@ class Problem(RelayError):  # noqa: N818 - the standards' own word (RFC 9457)
         self.message = message
         self.hint = hint
         self.hop = hop
+        self.hops = dict(hops) if hops is not None else None
         self.trace = dict(trace) if trace is not None else None
         self.headers = dict(headers) if headers is not None else {}
 
     def struct(self) -> ProblemBody:
         """The body as an object."""
-        return ProblemBody(self.code, self.message, self.hint, self.hop, self.trace)
+        return ProblemBody(self.code, self.message, self.hint, self.hop, self.hops, self.trace)
 
     def body(self) -> bytes:
         """The body as sent."""

@@ -99,7 +99,7 @@ TAKEN: Final = _Taken()  #: a handler's value after it has taken the connection 
 class Call:
     """One request on its way through a route's handler."""
 
-    __slots__ = ("body", "path", "principal", "query", "request", "route")
+    __slots__ = ("body", "grant", "path", "principal", "query", "request", "route")
 
     def __init__(self, request: Request, route: Route, path: dict[str, str]) -> None:
         self.request = request
@@ -108,6 +108,7 @@ class Call:
         self.query: Any = None  #: of type ``route.query``
         self.body: Any = None  #: of type ``route.body``
         self.principal = ANYBODY
+        self.grant: Any = None  #: what a media token allows (``core.tokens.Grant``); None: the principal's role decides
 
     @property
     def head(self) -> bool:

@@ -1,0 +1,108 @@
+"""Who asks: tokens in ``Authorization: Bearer`` or, for GET, in ``?token=``.
+
+    media       a media token for this stream in the address or the header; or an API token of any role in the header, never in the
+                address, since media addresses are passed on
+    metrics     the scraper's token of the configuration, or an API token
+    the others  an API token whose role suffices
+
+No token: 401. An API token that is not valid: 401 with the reason; a media token that does not open this stream, a role that does not
+suffice: 403.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable
+
+from relay.core.tokens import Grant, Signer, TokenError
+from relay.settings import Metrics
+from relay.web.names import Names
+from relay.web.problem import Problem
+from relay.web.router import Call, Permission, Principal, query_of
+
+MEDIA = "media"  #: the role of who holds a media token
+
+_HINTS = {
+    "expired": "Make a new one; play URLs are asked of the API right before they are used.",
+    "bad-signature": "It was made with another signing key, or changed on its way.",
+    "wrong-path": "Tokens are for single channels: ask the API for this channel's play URLs.",
+    "wrong-address": "It was made for one client address; this one is another.",
+    "malformed": "It must be sent as it was made, from the first to the last character.",
+}
+
+
+class Authenticator:
+    """Checks the token of a request against what its route wants."""
+
+    def __init__(self, signer: Signer, metrics: Metrics, names: Names, wall: Callable[[], float]) -> None:
+        self._signer = signer
+        self._metrics = metrics
+        self._names = names
+        self._wall = wall
+        self.refused = 0  #: tokens that did not open what was asked
+
+    def __call__(self, call: Call) -> Principal:
+        """Who asks; raises a Problem with 401 or 403."""
+        permission = call.route.permission
+        header, address = self._tokens(call)
+        if not header and not address:
+            raise Problem(401, "A token is missing.", hint="Send it as Authorization: Bearer …, or for GET as ?token=… in the address.")
+        if permission is Permission.MEDIA:
+            return self._media(call, header, address)
+        if permission is Permission.METRICS and self._metrics.token and self._equal(header or address, self._metrics.token):
+            return Principal("metrics", "viewer")
+        principal = self._api(header or address, 401)
+        if permission is not None and not principal.may(permission):
+            self.refused += 1
+            raise Problem(
+                403, f"This needs the role {permission.value}; the token's is {principal.role}.", code="role", hint="Use another token."
+            )
+        return principal
+
+    def _tokens(self, call: Call) -> tuple[str, str]:
+        scheme, _, token = call.request.header("authorization").partition(" ")
+        header = token.strip() if scheme.lower() == "bearer" else ""
+        address = query_of(call.request).get("token", "") if call.request.method in (b"GET", b"HEAD") else ""
+        return header, address
+
+    def _equal(self, given: str, wanted: str) -> bool:
+        return hmac.compare_digest(given.encode("utf-8", "surrogateescape"), wanted.encode())
+
+    def _api(self, token: str, status: int) -> Principal:
+        try:
+            grant = self._signer.check_api(token, self._wall())
+        except TokenError as problem:
+            raise self._bad(problem, status) from None
+        return Principal(grant.name or grant.role.word, grant.role.word)
+
+    def _media(self, call: Call, header: str, address: str) -> Principal:
+        client = call.request.address
+        name, channel = call.path.get("sim", ""), call.path.get("channel", "").lstrip("0") or "0"
+        sim = self._names.quick(name)
+        names = [name, *(self._names.all_of(sim) if sim is not None else ())]
+        try:
+            paths = [f"{each}_{channel}" for each in names]
+            grant = self._signer.check_media(address or header, paths, self._wall(), client)
+        except TokenError as problem:
+            if header and not address:
+                try:
+                    return self._api(header, 403)
+                except Problem:
+                    pass
+            raise self._bad(problem, 403) from None
+        call.grant = grant
+        return Principal(grant.viewer, MEDIA)
+
+    def check_stream(self, grant: Grant | None, name: str, sim: str, channel: int) -> None:
+        """Once a name is resolved for good: the grant is for that very terminal. What a terminal says of its own plate may have misled the
+        first look."""
+        if grant is None:
+            return
+        names = [name, *(self._names.all_of(sim) if sim else ())]
+        if not any(grant.allows(f"{each}_{channel}") for each in names):
+            raise self._bad(TokenError("wrong-path", "the token is for other channels"), 403)
+
+    def _bad(self, problem: TokenError, status: int) -> Problem:
+        self.refused += 1
+        code = "token_" + problem.reason.replace("-", "_")
+        return Problem(status, f"The token is refused: {problem}.", code=code, hint=_HINTS.get(problem.reason, ""))

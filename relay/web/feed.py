@@ -1,0 +1,153 @@
+"""``GET /api/v1/events``: what happens, as it happens, over a WebSocket or as Server-Sent Events, whichever the request asks for.
+
+    WebSocket   one text message an event: {"event": "terminal.online", "id": 17, "time": …, …}
+    SSE         id: 17 / event: terminal.online / data: {…}; a comment every PING_S; a client that comes back sends Last-Event-ID
+
+``?after=N`` begins with the events that are still kept and newer than N. A client that does not read is cut off when 256 KiB wait for it.
+A WebSocket from a page of another host is refused unless ``http.cors_origins`` lists it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from relay.core.events import Event, Events
+from relay.settings import Http
+from relay.web.connection import PING_S, Connection, SinkMaker, WebSocket
+from relay.web.problem import Problem
+from relay.web.router import TAKEN, Call, Headers
+from relay.web.server import Request
+from relay.web.websocket import GOING_AWAY, accept
+
+
+class EventQuery(msgspec.Struct, forbid_unknown_fields=True):
+    """Parameters of the event stream."""
+
+    after: int | None = None
+
+
+class EventSocket(WebSocket):
+    """Events as text messages."""
+
+    __slots__ = ("stop",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stop: Callable[[], None] | None = None
+
+    def tell(self, event: Event) -> None:
+        """One event."""
+        self.text(msgspec.json.encode(event))
+
+    def finish(self) -> None:
+        """The relay stops."""
+        self.end(GOING_AWAY, "the relay stops")
+
+    def lost(self) -> None:
+        stop, self.stop = self.stop, None
+        if stop is not None:
+            stop()
+
+
+class EventLines(Connection):
+    """Events as Server-Sent Events (the HTML standard, 9.2)."""
+
+    __slots__ = ("stop",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stop: Callable[[], None] | None = None
+
+    def begin(self, request: Request, sinks: SinkMaker, head: bytes) -> None:
+        super().begin(request, sinks, head)
+        self.time(PING_S, self._ping)
+
+    def _ping(self) -> None:
+        self.time(PING_S, self._ping)
+        self.write(b":\n\n")
+
+    def tell(self, event: Event) -> None:
+        """One event."""
+        self.write(b"id: %d\nevent: %s\ndata: %s\n\n" % (event["id"], event["event"].encode(), msgspec.json.encode(event)))
+
+    def finish(self) -> None:
+        """The relay stops."""
+        self.close()
+
+    def lost(self) -> None:
+        stop, self.stop = self.stop, None
+        if stop is not None:
+            stop()
+
+
+def check_origin(request: Request, settings: Http) -> None:
+    """Refuse a WebSocket that a page of another host opens."""
+    origin = request.header("origin")
+    if not origin or origin in settings.cors_origins:
+        return
+    if urlsplit(origin).netloc.lower() != request.host_header.lower() or not request.host_header:
+        raise Problem(403, "Pages of other hosts may not listen here.", code="foreign_origin", hint="List the page's origin in http.cors_origins.")
+
+
+class EventFeed:
+    """The route's handler; keeps the open feeds so that they end with the relay."""
+
+    def __init__(self, events: Events, settings: Http, headers: Headers, sinks: SinkMaker) -> None:
+        self._events = events
+        self._settings = settings
+        self._headers = headers
+        self._sinks = sinks
+        self._open: dict[EventSocket | EventLines, None] = {}
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def handle(self, call: Call) -> Any:
+        """Begin a feed."""
+        request = call.request
+        after = call.query.after
+        if call.head:
+            raise Problem(405, "A stream has no size: use GET.", headers={"Allow": "GET, OPTIONS"})
+        feed: EventSocket | EventLines
+        if call.upgrade:
+            check_origin(request, self._settings)
+            head = accept(request)
+            feed = EventSocket()
+        else:
+            last = request.header("last-event-id")
+            if after is None and last.isascii() and last.isdigit() and len(last) < 16:
+                after = int(last)
+            head = self._head(call)
+            feed = EventLines()
+        try:
+            stop = self._events.subscribe(feed.tell)
+        except OverflowError:
+            raise Problem(503, "Too many listen to the events already.", code="too_many_listeners", hint="Close other pages.") from None
+        feed.begin(request, self._sinks, head)
+        self._open[feed] = None
+        if after is not None:
+            for event in list(self._events.recent):
+                if event["id"] > after:
+                    feed.tell(event)
+
+        def ended() -> None:
+            self._open.pop(feed, None)
+            stop()
+
+        feed.stop = ended
+        return TAKEN
+
+    def _head(self, call: Call) -> bytes:
+        headers = self._headers.of(call.request, call.route)
+        headers.update({"Content-Type": "text/event-stream", "Cache-Control": "no-store", "Connection": "close", "X-Accel-Buffering": "no"})
+        lines = ["HTTP/1.1 200 OK", *(f"{name}: {value}" for name, value in headers.items())]
+        return ("\r\n".join(lines) + "\r\n\r\n").encode()
+
+    def close(self) -> None:
+        """End every feed: the relay stops."""
+        for feed in list(self._open):
+            feed.finish()

@@ -1,0 +1,420 @@
+"""Media over HTTP and WebSocket: ``/live/{sim}_{ch}.flv`` and ``.mp4``, and the same paths with an upgrade.
+
+One play, in time::
+
+    HTTP        token → start or join (held) → can it be carried? → connection taken over, head sent → viewer attached → bytes
+    WebSocket   token → accepted, connection taken over → start or join (its hops told) → viewer attached → bytes
+
+So over HTTP every failure is a status with a JSON body. A browser's script cannot read those of a WebSocket, so there the handshake is
+answered first (unless it is no handshake: 400) and failures come inside:
+
+    WS-FLV      binary messages only; a failure closes with 4000 + the HTTP status and its message for a reason
+    WS-fMP4     text messages tell what happens, binary ones carry media:
+                {"type": "state", "hop": "answered", "ms": 46}             while the channel starts, one a hop
+                {"type": "init", "mime": …, "video": …, "audio": …, "notes": […]}  before each initialisation segment (hub.formats)
+                {"type": "error", "status": 503, "error": …, "message": …, "hint": …, "hop": …, "hops": {…}}  then close 4503
+                {"type": "end", "error": "…", "message": …}                 the stream is over; then close
+    with ``ws=binary``, or at ``….live.mp4`` where other servers' players expect it: no text messages, closed as WS-FLV
+
+A viewer's end releases its lease, whoever ended it; the hub closes the sink when the stream ends, and this module the viewer when the
+connection does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any, Literal, Protocol
+
+import msgspec
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from relay.core.live import Lease
+from relay.core.tokens import Grant
+from relay.core.trace import FIRST_BYTE, Watcher
+from relay.hub.formats import OutputFormat, UnsupportedTrackError
+from relay.hub.stream import Stream, StreamState
+from relay.hub.viewer import Viewer, Who
+from relay.web.auth import Authenticator
+from relay.web.connection import CLOSE_S, Connection, SinkMaker, WebSocket
+from relay.web.names import Names
+from relay.web.problem import PHRASES, Problem
+from relay.web.router import TAKEN, Answer, Call, Permission, Route
+from relay.web.server import Request
+from relay.web.websocket import GOING_AWAY, NORMAL, POLICY, Opcode, accept, close_frame, frame
+
+_log = Logger(namespace="relay.web")
+
+TYPES = {"flv": "video/x-flv", "mp4": "video/mp4"}
+
+#: causes that the hub gives, and the code that a WebSocket is closed with; what is not here is a plain end
+CLOSE_CODES = {"shutdown": GOING_AWAY, "kicked": POLICY}
+
+#: endings of the contract that a later version serves
+LATER = {
+    "jpg": "pictures", "mjpeg": "motion JPEG", "jt1078": "the packets as they came",
+}  # fmt: skip
+
+
+class MediaQuery(msgspec.Struct):
+    """Parameters of a media URL; what is not here belongs to the player."""
+
+    stream: Literal["main", "sub"] | None = None
+    media: Literal["av", "v", "a"] = "av"
+    audio: Literal["aac", "flac", "opus", "source", "none"] | None = None
+    hevc: Literal["enhanced", "legacy"] = "enhanced"
+    ws: Literal["text", "binary"] = "text"
+
+
+class Acquire(Protocol):
+    """Starts or joins a channel: ``relay.core.live.Live.acquire``."""
+
+    def __call__(
+        self, name: str, channel: int, stream: str = ..., media: str = ..., purpose: str = ..., who: str = ...,
+        timeout_s: float | None = ..., watch: Watcher | None = ...,
+    ) -> Deferred[Lease]: ...  # fmt: skip
+
+
+class Holder:
+    """What a connection has of a channel: a lease, then a viewer; let go of once."""
+
+    __slots__ = ("lease", "viewer")
+
+    def __init__(self) -> None:
+        self.lease: Lease | None = None
+        self.viewer: Viewer | None = None
+
+    def let_go(self, cause: str = "gone") -> None:
+        """Close the viewer, release the lease."""
+        viewer, self.viewer = self.viewer, None
+        lease, self.lease = self.lease, None
+        if viewer is not None:
+            viewer.close(cause)
+        if lease is not None:
+            lease.release()
+
+    def stream(self, fmt: OutputFormat) -> Stream:
+        """The stream, if it can still be attached to: it may have ended or changed since it was looked at. Raises a Problem."""
+        stream = self.lease.stream if self.lease is not None else None
+        if stream is None or stream.state is StreamState.ENDED:
+            raise Problem(503, "The stream ended while it was being opened.", code="stream_ended", hint="Try again.")
+        try:
+            stream.check(fmt)
+        except UnsupportedTrackError as error:
+            raise Problem(415, f"{error.message}.", code=f"unsupported_{error.track}", hint=error.hint) from None
+        return stream
+
+
+class MediaConnection(Connection):
+    """A player over HTTP."""
+
+    __slots__ = ("_format", "_who", "holder")
+
+    def __init__(self, fmt: OutputFormat, who: Who) -> None:
+        super().__init__()
+        self.holder = Holder()
+        self._format = fmt
+        self._who = who
+
+    def attach(self) -> None:
+        """The head has left: media may follow."""
+        try:
+            stream = self.holder.stream(self._format)
+        except Problem as problem:  # the head has gone, so all that is left is to close
+            _log.info("viewer {peer} not attached: {problem}", peer=self._who.peer, problem=problem.message)
+            self.holder.let_go()
+            self.close()
+            return
+        viewer = stream.attach(self._format, self.sink, self._who, on_first=self._first, on_close=self._viewer_closed)
+        if not viewer.closed:
+            self.holder.viewer = viewer
+
+    def _first(self, viewer: Viewer) -> None:
+        if self.holder.lease is not None:
+            self.holder.lease.first_byte()
+
+    def _viewer_closed(self, viewer: Viewer, cause: str) -> None:
+        self.closed = True
+        self.holder.viewer = None  # closed already
+        self.time(CLOSE_S, self.sink.abort)
+        self.holder.let_go()
+
+    def lost(self) -> None:
+        self.holder.let_go()
+
+
+class MediaSocket(WebSocket):
+    """A player over a WebSocket; ``telling``: with text messages."""
+
+    __slots__ = ("_format", "_who", "holder", "telling", "waiting")
+
+    def __init__(self, fmt: OutputFormat, who: Who, telling: bool) -> None:
+        super().__init__()
+        self.holder = Holder()
+        self.telling = telling
+        self.waiting: Deferred[Any] | None = None  #: the start that is under way
+        self._format = fmt
+        self._who = who
+
+    # what the page is told ----------------------------------------------------
+
+    def say(self, message: dict[str, Any]) -> None:
+        """A text message, between two of the hub's."""
+        if not self.telling:
+            return
+        data = frame(Opcode.TEXT, msgspec.json.encode(message))
+        viewer = self.holder.viewer
+        if viewer is not None:
+            viewer.insert(data)
+        else:
+            self.write(data)
+
+    def hop(self, hop: str, ms: int) -> None:
+        """A start has come so far."""
+        self.say({"type": "state", "hop": hop, "ms": ms})
+
+    def fail(self, problem: Problem) -> None:
+        """It cannot be played: say why, and close."""
+        told: dict[str, Any] = {"type": "error", "status": problem.status, "error": problem.code, "message": problem.message}
+        for name, value in (("hint", problem.hint), ("hop", problem.hop), ("hops", problem.hops)):
+            if value:
+                told[name] = value
+        if self.holder.viewer is None:
+            self.say(told)
+        self.end(4000 + problem.status, problem.message)
+
+    # media --------------------------------------------------------------------
+
+    def attach(self) -> None:
+        """What was written has left: media may follow."""
+        try:
+            stream = self.holder.stream(self._format)
+        except Problem as problem:
+            self.fail(problem)
+            self.holder.let_go()
+            return
+        viewer = stream.attach(
+            self._format, self.sink, self._who, farewell=self._farewell, on_first=self._first, on_close=self._viewer_closed
+        )
+        if not viewer.closed:
+            self.holder.viewer = viewer
+
+    def _first(self, viewer: Viewer) -> None:
+        self.holder.viewer = viewer  # the burst may be on its way before ``attach`` has returned
+        lease = self.holder.lease
+        if lease is None:
+            return
+        lease.first_byte()
+        ms = lease.trace.hops().get(FIRST_BYTE) if lease.trace is not None else None
+        if ms is not None:
+            self.hop(FIRST_BYTE, ms)
+
+    def _farewell(self, cause: str) -> bytes:
+        """The last words when the hub, or we, close the viewer."""
+        if self.close_code:
+            return close_frame(self.close_code)
+        self.close_code = CLOSE_CODES.get(cause, NORMAL)
+        last = close_frame(self.close_code, cause)
+        if self.telling:
+            told = {"type": "end", "error": cause.partition(":")[0].replace(" ", "_"), "message": end_words(cause)}
+            last = frame(Opcode.TEXT, msgspec.json.encode(told)) + last
+        return last
+
+    def _viewer_closed(self, viewer: Viewer, cause: str) -> None:
+        self.closed = True
+        self.holder.viewer = None  # closed already
+        self.time(CLOSE_S, self.sink.abort)
+        self.holder.let_go()
+
+    def control(self, data: bytes) -> None:
+        viewer = self.holder.viewer
+        if viewer is not None:
+            viewer.insert(data)
+        else:
+            super().control(data)
+
+    def end(self, code: int = NORMAL, reason: str = "") -> None:
+        if self.holder.viewer is not None and not self.close_code:
+            self.close_code = code
+            self.holder.let_go("closed by the client" if code == NORMAL else f"closed with {code}")
+        else:
+            super().end(code, reason)
+
+    def lost(self) -> None:
+        waiting, self.waiting = self.waiting, None
+        if waiting is not None:
+            waiting.cancel()
+        self.holder.let_go()
+
+
+class Media:
+    """The handlers of media URLs."""
+
+    def __init__(
+        self,
+        acquire: Acquire,
+        names: Names,
+        authenticator: Authenticator,
+        sinks: SinkMaker,
+        translate: Callable[[BaseException], Problem | None],
+    ) -> None:
+        self._acquire = acquire
+        self._names = names
+        self._authenticator = authenticator
+        self._sinks = sinks
+        self._translate = translate
+        self.starting: dict[MediaSocket, None] = {}  #: sockets whose channel is not there yet
+
+    def routes(self) -> Iterable[Route]:
+        """The lines of the table."""
+        name = "/live/{sim}_{channel:int}"
+        word = "/live/{sim}_{channel:int}_{stream:main|sub}"
+        more = {"flv": ("/{sim}/{channel:int}.flv", "/video/{sim}-{channel:int}"), "mp4": ()}
+        for container in ("flv", "mp4"):
+            yield Route(
+                method="GET", path=f"{name}.{container}", handler=self.play, permission=Permission.MEDIA, tag="media",
+                aliases=(f"{word}.{container}", f"{name}.live.{container}", f"{word}.live.{container}", *more[container]),
+                summary=f"Live {container.upper()}; with an upgrade, over a WebSocket", query=MediaQuery, any_query=True,
+                content_type=TYPES[container], errors=(409, 415, 503, 504), any_origin=True, report=self.report,
+            )  # fmt: skip
+        for ending in LATER:
+            yield self._later(f"{name}.{ending}", LATER[ending])
+        yield self._later("/live/{sim}_{channel:int}/index.m3u8", "HLS")
+        yield self._later("/live/{sim}_{channel:int}/hls.m3u8", "HLS")
+
+    def _later(self, path: str, what: str) -> Route:
+        def refuse(call: Call) -> None:
+            message = f"This version does not serve {what}."
+            raise Problem(501, message, code="not_served", hint="Ask for .flv or .mp4, over HTTP or WebSocket.")
+
+        return Route(
+            method="GET", path=path, handler=refuse, permission=Permission.MEDIA, tag="media", summary=f"Not served yet: {what}",
+            any_query=True, any_origin=True, hidden=True,
+        )  # fmt: skip
+
+    # ---- one request ----------------------------------------------------------------------------------------------------
+
+    def play(self, call: Call) -> Any:
+        """Play one channel."""
+        container = "flv" if call.request.path.endswith(b"flv") or call.request.path.startswith(b"/video/") else "mp4"
+        if call.head:
+            return Answer(content_type=TYPES[container], headers=_MEDIA_HEADERS | {"Content-Type": TYPES[container]})
+        query: MediaQuery = call.query
+        stream = call.path.get("stream") or query.stream or ""
+        channel = int(call.path["channel"])
+        who = Who(_peer(call.request), call.principal.name, "live")
+        if call.upgrade:
+            telling = container == "mp4" and query.ws == "text" and not call.request.path.endswith(b".live.mp4")
+            framing = "ws-binary" if container == "mp4" and not telling else "ws"
+            fmt = OutputFormat(container, framing, query.media, query.audio or "auto", query.hevc)
+            self._play_socket(call, fmt, who, telling, channel, stream)
+            return TAKEN
+        fmt = OutputFormat(container, "raw", query.media, query.audio or "auto", query.hevc)
+        return self._play_http(call, fmt, who, channel, stream)
+
+    async def _name(self, name: str, channel: int, grant: Grant | None) -> str:
+        """What to ask for: the number, or the name as it came when nobody has it, or when it does not matter for the token."""
+        if grant is None or grant.pattern == "*":
+            return name
+        sim = await self._names.sim(name)
+        self._authenticator.check_stream(grant, name, sim or "", channel)
+        return sim or name
+
+    async def _play_http(self, call: Call, fmt: OutputFormat, who: Who, channel: int, stream: str) -> Any:
+        name = await self._name(call.path["sim"], channel, call.grant)
+        connection = MediaConnection(fmt, who)
+        connection.holder.lease = await self._acquire(name, channel, stream, fmt.media, "viewer", who.name)
+        try:
+            connection.holder.stream(fmt)
+        except Problem:
+            connection.holder.let_go()
+            raise
+        connection.begin(call.request, self._sinks, response_head(fmt.container))
+        connection.when_drained(connection.attach)
+        return TAKEN
+
+    def _play_socket(self, call: Call, fmt: OutputFormat, who: Who, telling: bool, channel: int, stream: str) -> None:
+        head = accept(call.request)
+        socket = MediaSocket(fmt, who, telling)
+        socket.begin(call.request, self._sinks, head)
+        self.starting[socket] = None
+        # The call, and with it the request, must not live as long as the socket: only what the start needs goes on.
+        finding = self._name(call.path["sim"], channel, call.grant)
+        waiting = socket.waiting = Deferred.fromCoroutine(self._start(socket, finding, channel, stream, fmt.media, who.name))
+
+        def done(result: Any) -> None:
+            self.starting.pop(socket, None)
+            socket.waiting = None
+            if isinstance(result, Failure):
+                self._socket_failed(socket, result)
+
+        waiting.addBoth(done)
+
+    async def _start(
+        self, socket: MediaSocket, finding: Coroutine[Any, Any, str], channel: int, stream: str, media: str, who: str
+    ) -> None:
+        name = await finding
+        watch = socket.hop if socket.telling else None
+        socket.holder.lease = await self._acquire(name, channel, stream, media, "viewer", who, watch=watch)
+        socket.when_drained(socket.attach)
+
+    def _socket_failed(self, socket: MediaSocket, failure: Failure) -> None:
+        error = failure.value
+        if socket.closed or isinstance(error, CancelledError):
+            socket.holder.let_go()
+            return
+        problem = error if isinstance(error, Problem) else self._translate(error) if error is not None else None
+        if problem is None:
+            _log.failure("starting for a WebSocket failed", failure=failure)
+            problem = Problem(500, "The relay failed at this request; its log says why.")
+        socket.fail(problem)
+        socket.holder.let_go()
+
+    def report(self, call: Call, problem: Problem) -> None:
+        """A request for a WebSocket that is refused before its start: accept, say why, close."""
+        path = call.request.path
+        head = accept(call.request)
+        telling = path.endswith(b".mp4") and not path.endswith(b".live.mp4")
+        socket = MediaSocket(OutputFormat(), Who(), telling)
+        socket.begin(call.request, self._sinks, head)
+        socket.fail(problem)
+
+    def close(self) -> None:
+        """The relay stops: end what still waits for its channel."""
+        for socket in list(self.starting):
+            socket.end(GOING_AWAY, "the relay stops")
+            if socket.waiting is not None:
+                socket.waiting.cancel()
+
+
+_MEDIA_HEADERS = {"Cache-Control": "no-cache, no-store", "Connection": "close", "X-Accel-Buffering": "no"}
+
+
+def response_head(container: str) -> bytes:
+    """The answer's head; its body ends with the connection (RFC 9112 6.3), so it is not chunked: one bytes object serves all viewers."""
+    headers = {
+        "Content-Type": TYPES[container],
+        "Access-Control-Allow-Origin": "*",
+        "X-Content-Type-Options": "nosniff",
+        "Server": "jt1078relay",
+        **_MEDIA_HEADERS,
+    }
+    return ("\r\n".join([f"HTTP/1.1 200 {PHRASES[200]}", *(f"{name}: {value}" for name, value in headers.items())]) + "\r\n\r\n").encode()
+
+
+def end_words(cause: str) -> str:
+    """Why a stream ended, for people."""
+    words = {
+        "shutdown": "The relay stops.",
+        "kicked": "Closed by an operator.",
+        "connection lost": "The terminal's media connection was lost and did not come back.",
+        "configuration changed": "The picture's format changed; it goes on with a new connection.",
+    }
+    return words.get(cause, f"The stream has ended: {cause}.")
+
+
+def _peer(request: Request) -> str:
+    port = getattr(request.client, "port", 0)
+    address = request.address
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"

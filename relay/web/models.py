@@ -1,0 +1,386 @@
+"""What goes in and comes out of the API, as types; the OpenAPI document is made of these."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+LIMIT_MAX = 1000  #: items of one page of a list: a terminal is some 1.5 KB
+
+Limit = Annotated[int, Meta(ge=1, le=LIMIT_MAX, description="How many at most.")]
+After = Annotated[str, Meta(max_length=64, description="`next` of the page before.")]
+Timeout = Annotated[float, Meta(ge=0.1, le=300, description="Seconds to wait for the terminal.")]
+Phone = Annotated[str, Meta(pattern="^[0-9A-Fa-f]{1,20}$", description="终端手机号; zeros in front do not matter.")]
+Short = Annotated[str, Meta(max_length=30)]
+StreamWord = Literal["main", "sub"]
+MediaWord = Literal["av", "v", "a"]
+
+
+class Query(msgspec.Struct, forbid_unknown_fields=True):
+    """Base of queries."""
+
+
+class PageQuery(Query):
+    """A list in pages."""
+
+    limit: Limit = 100
+    after: After = ""
+
+
+class TerminalQuery(PageQuery):
+    """Which terminals."""
+
+    online: Annotated[bool | None, Meta(description="Only those that are online, or offline.")] = None
+    q: Annotated[str, Meta(max_length=64, description="Part of the number, plate, alias or name.")] = ""
+
+
+class PlayQuery(Query):
+    """What the play URLs ask for."""
+
+    stream: Annotated[StreamWord | None, Meta(description="Main or sub stream; without it whatever runs, else the sub stream.")] = None
+    media: MediaWord = "av"
+    audio: Literal["aac", "flac", "opus", "source", "none"] | None = None
+    hevc: Literal["enhanced", "legacy"] | None = None
+
+
+# terminals --------------------------------------------------------------------------
+
+
+class ChannelView(msgspec.Struct):
+    """One logical channel of a terminal."""
+
+    channel: int
+    kind: str  #: "av" | "audio" | "video"
+    source: str  #: how it is known: "0x0076" | "0x1003" | "seen" | "assumed"
+    ptz: bool | None = None
+    streaming: bool = False
+    viewers: int = 0
+
+
+class Position(msgspec.Struct):
+    """Where a terminal was last; WGS-84 or GCJ-02 as the terminal has it."""
+
+    latitude: float
+    longitude: float
+    altitude: int
+    speed: float
+    direction: int
+    time: str | None
+    located: bool
+    acc: bool
+    alarm_flags: int
+    status_flags: int
+    mileage: float | None = None
+    fuel: float | None = None
+    signal: float | None = None
+    satellites: float | None = None
+
+
+class TerminalView(msgspec.Struct):
+    """A terminal, online or not."""
+
+    sim: str
+    phone: str
+    online: bool
+    name: str
+    plate: str
+    plate_color: int | None
+    alias: str
+    known: bool
+    enabled: bool
+    edition: int | None
+    manufacturer: str
+    model: str
+    terminal_id: str
+    iccid: str
+    imei: str
+    hardware: str
+    firmware: str
+    peer: str
+    transport: str
+    online_since: str | None
+    last_seen: str | None
+    offline_reason: str
+    connects: int
+    bytes_in: int
+    bytes_out: int
+    messages: int
+    position: Position | None
+    position_at: str | None
+    alarms: list[str]
+    alarm_flags: int
+    video_alarm_flags: int
+    channels: list[ChannelView]
+    audio_codec: str | None
+    video_codec: str | None
+
+
+class TerminalList(msgspec.Struct):
+    """One page of terminals."""
+
+    items: list[TerminalView]
+    total: int
+    next: str | None = None
+
+
+class TerminalChange(msgspec.Struct, forbid_unknown_fields=True):
+    """What an operator says of a terminal; what is left out is emptied by PUT."""
+
+    plate: Annotated[str, Meta(max_length=21)] = ""
+    plate_color: Annotated[int, Meta(ge=0, le=255)] | None = None
+    alias: Annotated[str, Meta(max_length=64, description="Another name for URLs; none of `/ _ . ? # % *`.")] = ""
+    manufacturer: Annotated[str, Meta(max_length=11)] = ""
+    model: Short = ""
+    terminal_id: Short = ""
+    edition: Literal[2011, 2013, 2019] | None = None
+    enabled: bool = True
+    code: Annotated[str, Meta(max_length=64, description="An authentication code it already has; kept as a hash, never shown.")] = ""
+
+
+class TerminalNew(TerminalChange, kw_only=True, forbid_unknown_fields=True):
+    """A terminal to be added."""
+
+    phone: Phone
+
+
+# playing ------------------------------------------------------------------------------
+
+
+class PlayUrls(msgspec.Struct):
+    """One address a format."""
+
+    flv: str
+    ws_flv: str
+    mp4: str
+    ws_mp4: str
+
+
+class Play(msgspec.Struct):
+    """Where a channel can be played, with tokens that are good for a start until ``expires``."""
+
+    id: str
+    sim: str
+    channel: int
+    urls: PlayUrls
+    token: str
+    expires: str
+
+
+class LiveStart(msgspec.Struct, forbid_unknown_fields=True):
+    """How to start a channel."""
+
+    stream: StreamWord | None = None
+    media: MediaWord = "av"
+    timeout_s: Timeout | None = None
+    hold_s: Annotated[float, Meta(ge=0, le=86400, description="Keep it running so long although nobody watches.")] = 0
+
+
+class LiveStarted(Play, kw_only=True):
+    """A channel that runs."""
+
+    trace: dict[str, Any] | None = None
+
+
+class TokenRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """A media token to be made."""
+
+    pattern: Annotated[str, Meta(min_length=1, max_length=200, description="`13800138000_1`, `13800138000_*`, or `*`.")]
+    expires_s: Annotated[int, Meta(ge=1, le=31622400)] | None = None
+    viewer: Annotated[str, Meta(max_length=100)] = ""
+    address: Annotated[str, Meta(max_length=64, description="The only client address that may use it.")] = ""
+
+
+class Token(msgspec.Struct):
+    """A token that was made."""
+
+    token: str
+    expires: str
+
+
+# streams ------------------------------------------------------------------------------
+
+
+class VideoView(msgspec.Struct):
+    """A picture track."""
+
+    codec: str
+    width: int
+    height: int
+    rfc6381: str
+
+
+class AudioView(msgspec.Struct):
+    """A sound track as the terminal sends it."""
+
+    codec: str
+    sample_rate: int
+    channels: int
+
+
+class StreamView(msgspec.Struct):
+    """One stream."""
+
+    id: str
+    sim: str
+    channel: int
+    kind: str
+    state: str
+    requested: bool
+    peer: str
+    transport: str
+    video: VideoView | None
+    audio: AudioView | None
+    fps: float
+    bitrate: int
+    loss_percent: float
+    delay_p50_ms: float
+    delay_p99_ms: float
+    packets: int
+    lost: int
+    bytes: int
+    frames: int
+    key_frames: int
+    dropped_frames: int
+    gop_frames: int
+    gop_bytes: int
+    viewers: int
+    sent_bytes: int
+    merge_ms: int
+    uptime_s: float
+    since: str
+
+
+class StreamList(msgspec.Struct):
+    """One page of streams."""
+
+    items: list[StreamView]
+    total: int
+    next: str | None = None
+
+
+class ViewerView(msgspec.Struct):
+    """One viewer of a stream."""
+
+    id: int
+    state: str
+    format: str
+    peer: str
+    who: str
+    bytes: int
+    drops: int
+    queue_bytes: int
+    since: str
+    first_byte_ms: int | None
+    note: str
+
+
+class ViewerList(msgspec.Struct):
+    """The viewers of a stream."""
+
+    items: list[ViewerView]
+    total: int
+    next: str | None = None
+
+
+class TraceList(msgspec.Struct):
+    """The last starts of a channel, newest first: which hop was reached when."""
+
+    items: list[dict[str, Any]]
+    total: int
+    next: str | None = None
+
+
+# messages -----------------------------------------------------------------------------
+
+
+class MessageRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """A JT/T 808 message to be sent, by the names of its fields."""
+
+    fields: dict[str, Any] = {}
+    timeout_s: Timeout | None = None
+
+
+class Reply(msgspec.Struct):
+    """A message of the terminal."""
+
+    id: str
+    name: str
+    label: str
+    fields: dict[str, Any]
+
+
+class MessageAnswer(msgspec.Struct):
+    """What came back; ``reply`` is null for messages that nobody answers."""
+
+    sent: str
+    reply: Reply | None
+
+
+# the relay itself ------------------------------------------------------------------------
+
+
+class TerminalCounts(msgspec.Struct):
+    """Terminals by state."""
+
+    online: int
+    seen: int
+    unregistered: int
+
+
+class StreamCounts(msgspec.Struct):
+    """Streams and viewers."""
+
+    running: int
+    starting: int
+    lost: int
+    viewers: int
+    bitrate_in: int
+
+
+class MergeView(msgspec.Struct):
+    """How reads and writes are gathered now."""
+
+    ms: int
+    auto: bool
+    max_ms: int
+    share: float
+
+
+class HttpCounts(msgspec.Struct):
+    """The web server."""
+
+    connections: int
+    requests: int
+    refused: int
+    slow: int
+    turned_away: int
+    feeds: int
+    failures: int
+
+
+class Status(msgspec.Struct):
+    """The relay at a glance."""
+
+    version: str
+    demo: bool
+    time: str
+    since: str
+    uptime_s: float
+    ready: bool
+    problems: list[str]
+    role: str
+    name: str
+    terminals: TerminalCounts
+    streams: StreamCounts
+    merge: MergeView
+    http: HttpCounts
+    counts: dict[str, int]
+
+
+class Health(msgspec.Struct):
+    """Whether it lives, and whether it can do its work."""
+
+    ok: bool
+    problems: list[str] = []

@@ -1,0 +1,151 @@
+"""Puts the web side together: one table of routes, one server, from the relay's parts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from relay.core.alias import Resolver
+from relay.core.events import Events
+from relay.core.link import RequestError
+from relay.core.live import Live, StartFailed
+from relay.core.terminals import Terminals
+from relay.core.tokens import Signer
+from relay.hub.registry import Registry
+from relay.settings import Settings
+from relay.store.errors import StoreError
+from relay.web import openapi
+from relay.web.api_live import LiveApi, start_problem
+from relay.web.api_relay import RelayApi
+from relay.web.api_streams import StreamApi
+from relay.web.api_terminals import TerminalApi, request_problem, store_problem
+from relay.web.auth import Authenticator
+from relay.web.connection import SinkMaker
+from relay.web.feed import EventFeed, EventQuery
+from relay.web.media import Media
+from relay.web.metrics import Collector, Figures, Metrics
+from relay.web.names import Names, Rows
+from relay.web.pages import Page, Pages
+from relay.web.problem import Problem
+from relay.web.router import Headers, Permission, Route, Router
+from relay.web.server import Clock, Site
+from relay.web.urls import PlayAddresses
+
+
+@dataclass(frozen=True, slots=True)
+class WebParts:
+    """What the web side is made of; ``relay.app`` has all of it."""
+
+    settings: Settings
+    clock: Clock  #: monotonic
+    wall: Callable[[], float]  #: seconds since 1970
+    signer: Signer
+    rows: Rows  #: ``store.terminals``
+    terminals: Terminals
+    resolver: Resolver
+    hub: Registry
+    live: Live
+    events: Events
+    sinks: SinkMaker  #: ``relay.net.sink.make_sink``
+    version: str
+    demo: bool = False
+    problems: Callable[[], list[str]] = list  #: what keeps the relay from doing its work, for ``/readyz``
+    figures: Figures = field(default_factory=Figures)  #: more for ``/metrics``
+    pages: dict[str, Page] | None = None  #: None: those of the package
+
+
+def translate(error: BaseException) -> Problem | None:
+    """Errors of other parts as answers; None for a bug."""
+    if isinstance(error, StartFailed):
+        return start_problem(error)
+    if isinstance(error, RequestError):
+        return request_problem(error)
+    if isinstance(error, StoreError):
+        return store_problem(error)
+    return None
+
+
+class Web:
+    """The web side. ``site`` is the factory for its listeners; ``close`` ends what is long-lived before the listeners' connections go."""
+
+    def __init__(self, parts: WebParts) -> None:
+        settings = parts.settings
+        names = Names(parts.rows, parts.terminals, parts.resolver, parts.clock.seconds)
+        self.authenticator = Authenticator(parts.signer, settings.metrics, names, parts.wall)
+        headers = Headers(settings.http)
+        self.feed = EventFeed(parts.events, settings.http, headers, parts.sinks)
+        self.media = Media(parts.live.acquire, names, self.authenticator, parts.sinks, translate)
+        addresses = PlayAddresses(parts.signer, settings.http, settings.auth, parts.wall)
+        self.live = LiveApi(parts.live, parts.hub, names, addresses, parts.signer, settings.auth, parts.clock, parts.wall)
+        self.metrics = Metrics(Collector(parts.version, parts.hub, self._figures(parts)))
+        self.relay = RelayApi(
+            settings, parts.version, parts.demo, parts.hub, parts.terminals, parts.live, self.metrics, parts.problems, parts.wall
+        )
+        self.router = Router(
+            [
+                *Pages(headers, parts.pages).routes(),
+                *self.relay.routes(),
+                *TerminalApi(names, parts.rows, parts.terminals, parts.hub, parts.wall).routes(),
+                *self.live.routes(),
+                *StreamApi(parts.hub, parts.wall, self.live.end).routes(),
+                *self._feed_routes(),
+                *self.media.routes(),
+            ],
+            self.authenticator,
+            settings.http,
+            translate,
+        )
+        self.site = Site(settings.http, parts.clock, self.router.handle)
+        self.relay.site = self.site
+        self.relay.feeds = self.feed.__len__
+        self.relay.failures = lambda: self.router.failures
+        document: dict[str, Any] = openapi.document(self.router.routes, parts.version)
+        self.relay.document = lambda: document
+
+    def _feed_routes(self) -> Iterable[Route]:
+        yield Route(
+            method="GET", path="/api/v1/events", handler=self.feed.handle, permission=Permission.VIEWER, query=EventQuery, tag="events",
+            content_type="text/event-stream", summary="What happens, as it happens: Server-Sent Events, or a WebSocket with an upgrade",
+            errors=(503,),
+        )  # fmt: skip
+
+    def _figures(self, parts: WebParts) -> Figures:
+        given = parts.figures
+        terminals = parts.terminals
+        gauges: dict[str, tuple[str, Callable[[], float]]] = {
+            "terminals_online": ("Terminals that are online", lambda: terminals.online_count),
+            "terminals_unregistered": ("JT/T 808 links that have not authenticated", lambda: terminals.unregistered_count),
+            "live_channels": ("Live channels that are not idle", lambda: parts.live.active),
+            "http_connections": ("HTTP and WebSocket connections, viewers included", lambda: self.site.open),
+            "event_feeds": ("Open event streams", lambda: len(self.feed)),
+            **given.gauges,
+        }
+        counters: dict[str, tuple[str, Callable[[], float]]] = {
+            "http_requests": ("Requests answered", lambda: self.site.requests),
+            "http_requests_refused": ("Requests refused before a handler saw them", lambda: self.site.refused),
+            "http_requests_slow": ("Of these for a deadline", lambda: self.site.slow),
+            "http_connections_refused": ("Connections refused since there were too many", lambda: self.site.turned_away),
+            "http_failures": ("Requests that failed by a fault of the relay", lambda: self.router.failures),
+            "tokens_refused": ("Tokens that did not open what was asked", lambda: self.authenticator.refused),
+            "events": ("Events published", lambda: parts.events.published),
+            **given.counters,
+        }
+        by_word = {
+            "terminal_events": ("What happened to JT/T 808 links", lambda: terminals.counts),
+            "live_events": ("Starts of channels and how they failed", lambda: parts.live.counts),
+            **given.by_word,
+        }
+        return Figures(gauges, counters, by_word)
+
+    def close(self) -> None:
+        """The relay stops: end feeds, held channels, and whoever still waits for a channel."""
+        self.feed.close()
+        self.media.close()
+        self.live.close()
+        self.metrics.close()
+
+
+def make_site(parts: WebParts) -> Web:
+    """The web side of a relay."""
+    return Web(parts)

@@ -1,0 +1,50 @@
+"""The addresses at which a channel is played, with their tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from urllib.parse import quote, urlencode
+
+from relay.core.events import iso_time
+from relay.core.tokens import Signer
+from relay.identity import StreamKey
+from relay.settings import Auth, Http
+from relay.web.models import Play, PlayQuery, PlayUrls
+from relay.web.server import Request
+
+
+class PlayAddresses:
+    """Makes play URLs."""
+
+    def __init__(self, signer: Signer, http: Http, auth: Auth, wall: Callable[[], float]) -> None:
+        self._signer = signer
+        self._http = http
+        self._auth = auth
+        self._wall = wall
+
+    def place(self, request: Request) -> tuple[str, bool]:
+        """``host[:port]`` that the client can reach us at, and whether by TLS."""
+        if self._http.advertise:
+            return self._http.advertise, request.secure
+        if request.host_header:
+            return request.host_header, request.secure
+        here: object = request.host
+        host, port = getattr(here, "host", "localhost"), getattr(here, "port", self._http.port)
+        return (f"[{host}]:{port}" if ":" in host else f"{host}:{port}"), request.secure
+
+    def play(self, request: Request, key: StreamKey, query: PlayQuery, viewer: str) -> Play:
+        """Every address of one live channel."""
+        now = self._wall()
+        token = self._signer.media(str(key), self._auth.media_token_s, now, viewer)
+        words = {"stream": query.stream, "audio": query.audio, "hevc": query.hevc, "media": query.media if query.media != "av" else None}
+        asked = urlencode({**{name: word for name, word in words.items() if word}, "token": token})
+        host, secure = self.place(request)
+        path = quote(f"/live/{key}")
+        http, ws = ("https", "wss") if secure else ("http", "ws")
+        urls = PlayUrls(
+            flv=f"{http}://{host}{path}.flv?{asked}",
+            ws_flv=f"{ws}://{host}{path}.flv?{asked}",
+            mp4=f"{http}://{host}{path}.mp4?{asked}",
+            ws_mp4=f"{ws}://{host}{path}.mp4?{asked}",
+        )
+        return Play(str(key), key.sim, key.channel, urls, token, iso_time(now + self._auth.media_token_s))
