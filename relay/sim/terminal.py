@@ -92,9 +92,10 @@ class SimulatedTerminal:
     """One terminal; ``start`` it, and ask ``when_online`` and ``when_received``."""
 
     __slots__ = (
-        "_alarm", "_attempts", "_calls", "_closed_bytes", "_done", "_heartbeat_at", "_link", "_make_source", "_next_report_at", "_position_every", "_register_again",
-        "_request", "_session", "_source", "_stopped", "_told", "_tracking_until", "_waiters", "ahead", "auth_code", "losses", "moved_since",
-        "online_count", "options", "parameters", "phone", "reactor", "received", "registered_count", "state", "streams", "unanswered", "wall",
+        "_alarm", "_attempts", "_calls", "_closed_bytes", "_done", "_heartbeat_at", "_link", "_make_source", "_next_report_at", "_position_every",
+        "_register_again", "_request", "_session", "_source", "_stopped", "_told", "_tracking_until", "_waiters", "ahead", "auth_code", "losses",
+        "moved_since", "online_count", "options", "parameters", "phone", "reactor", "received", "registered_count", "state", "streams", "unanswered",
+        "wall",
     )  # fmt: skip
 
     def __init__(
