@@ -53,6 +53,8 @@ def demo_settings(folder: Path) -> Settings:
 class Demo(Relay):
     """A relay that brings its terminals and takes its store away again."""
 
+    demo = True
+
     def __init__(self, reactor: Any, twistd: Mapping[str, Any] | None = None) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="jt1078relay-demo-"))
         settings = demo_settings(self._folder)

@@ -16,13 +16,15 @@ from __future__ import annotations
 import os
 import time
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet.protocol import Factory
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
+import relay
+from relay.app.health import Health
 from relay.app.listening import Listeners
 from relay.core.admission import Admission
 from relay.core.alias import Resolver
@@ -37,13 +39,13 @@ from relay.hub.registry import Registry
 from relay.hub.transcode import Transcoders
 from relay.identity import StreamKey
 from relay.net.media1078 import MediaServer
+from relay.net.sink import make_sink
 from relay.net.terminal808 import TerminalDatagrams, TerminalFactory, local_address_for
 from relay.net.tls import ReloadingCertificate, wrap
 from relay.settings import Settings
 from relay.store.store import Store
-from relay.web.pages import Pages
-from relay.web.router import ANYBODY, Headers, Router
-from relay.web.server import Site
+from relay.web.connection import SinkMaker
+from relay.web.site import WebParts, make_site
 
 DRAIN_S = 2.0  #: at the end, for last words (0x9102, ends of streams) to leave; a peer that reads takes milliseconds
 DRAIN_POLL_S = 0.05
@@ -52,7 +54,7 @@ DRAIN_POLL_S = 0.05
 class Parts:
     """Everything between the sockets and the store."""
 
-    def __init__(self, settings: Settings, reactor: Any, clock: Any, store: Store, signer: Signer, listeners: Listeners) -> None:
+    def __init__(self, settings: Settings, reactor: Any, clock: Any, store: Store, signer: Signer, listeners: Listeners, demo: bool = False) -> None:
         self.settings = settings
         self.reactor = reactor
         self.clock = clock
@@ -80,8 +82,25 @@ class Parts:
             ports,
             settings.terminals.loss_report_s,
         )
-        router = Router(Pages(Headers(settings.http)).routes(), lambda call: ANYBODY, settings.http)
-        self.site = Site(settings.http, clock, router.handle)
+        self.web = make_site(
+            WebParts(
+                settings=settings,
+                clock=clock,
+                wall=time.time,
+                signer=signer,
+                rows=store.terminals,
+                terminals=self.terminals,
+                resolver=resolver,
+                hub=self.registry,
+                live=self.live,
+                events=self.events,
+                sinks=cast(SinkMaker, make_sink),  # the same in the words of either side
+                version=relay.__version__,
+                demo=demo,
+                problems=self.problems,
+            )
+        )
+        self.health = Health(store, clock)
 
     def _certificate(self, section: str) -> ReloadingCertificate | None:
         values = getattr(self.settings, section)
@@ -105,8 +124,9 @@ class Parts:
             datagrams.adopt_datagrams(self.reactor, TerminalDatagrams(self.terminals, local_address_for(self.settings.terminals.host)))
         for kind in ("live", "playback"):
             self._stream(f"media.{kind}_tcp_port", self.media.factory(kind, self.listeners.port(f"media.{kind}_tcp_port")))
-        self._stream("http.port", self.site)
-        self._stream("http.tls_port", self.site)
+        self._stream("http.port", self.web.site)
+        self._stream("http.tls_port", self.web.site)
+        self.health.start()
 
     def _speaks_tls(self, key: str) -> bool:
         section, _, name = key.partition(".")
@@ -126,13 +146,19 @@ class Parts:
 
     async def stop(self) -> None:
         """Tell terminals and viewers, let that leave, end everything; nothing new is accepted any more."""
+        self.health.stop()
         self.live.close()
+        self.web.close()
         self.registry.close()
         self.terminals.close()
         await self._drained()
         await self.media.stop()
         self.merge.stop()
         self.pool.stop()
+
+    def problems(self) -> list[str]:
+        """What keeps the relay from doing its work, for ``/readyz``."""
+        return self.health.problems()
 
     async def _drained(self) -> None:
         """Until nobody has bytes left to take, or DRAIN_S is over."""

@@ -72,6 +72,8 @@ class Relay(MultiService):
     and then nothing of the process is touched and what cannot start raises.
     """
 
+    demo = False
+
     def __init__(self, read: Callable[[], Loaded], reactor: Any, twistd: Mapping[str, Any] | None = None) -> None:
         super().__init__()
         self.setName("jt1078relay")
@@ -139,7 +141,7 @@ class Relay(MultiService):
             self._first = keys.is_first_start(self.settings)
             self.store.start(self.reactor.callFromThread)
             self.signer = keys.signer(self.settings)
-            self.parts = Parts(self.settings, self.reactor, self.clock, self.store, self.signer, self.listeners)
+            self.parts = Parts(self.settings, self.reactor, self.clock, self.store, self.signer, self.listeners, self.demo)
             self.parts.start()
         except RelayError as problem:
             self.listeners.close_unadopted()

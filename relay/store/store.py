@@ -9,6 +9,7 @@ from pathlib import Path
 from twisted.internet.defer import Deferred
 
 from relay.store.database import Database
+from relay.store.schema import version
 from relay.store.terminals import TerminalStore
 from relay.store.users import UserStore
 
@@ -33,6 +34,14 @@ class Store:
     def stop(self) -> Deferred[None]:
         """Fires when what was asked for is written and the file is closed."""
         return self.database.stop()
+
+    def check(self) -> Deferred[None]:
+        """Write something that changes nothing; fails with StoreError when the file cannot be written."""
+
+        def work(connection: sqlite3.Connection) -> None:
+            connection.execute(f"PRAGMA user_version = {version(connection)}")
+
+        return self.database.write(work)
 
     def changes(self) -> Deferred[int]:
         """A number that differs after another process (a command) has written: cheap enough to ask every few seconds."""
