@@ -131,7 +131,7 @@ class Live:
             problem = failures.unknown_channel(key.sim, number, terminal.told_channels() if terminal is not None else [])
         elif (running is None or running.source is None) and (terminal is None or not terminal.online):
             problem = failures.offline(key.sim, terminal.offline_reason if terminal is not None else "")
-        elif running is None and self.active >= self.media.connections_max:
+        elif running is None and not self._is_active(key) and self.active >= self.media.connections_max:
             problem = failures.too_many(self.media.connections_max)
         if problem is not None:
             self.failed(key, problem)
@@ -161,6 +161,10 @@ class Live:
     def active(self) -> int:
         """Channels that are not idle."""
         return sum(machine.state is not State.IDLE for machine in self._channels.values())
+
+    def _is_active(self, key: StreamKey) -> bool:
+        machine = self._channels.get(key)
+        return machine is not None and machine.state is not State.IDLE
 
     def channel(self, sim: str, channel: int) -> LiveChannel | None:
         """The machine of a channel, if it was ever used."""

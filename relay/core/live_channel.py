@@ -226,6 +226,13 @@ class LiveChannel:
         for waiter in list(self._waiters):
             self._fail(waiter, problem)
 
+    def _end_all(self, why: str) -> None:
+        """Nobody has it any more, whether they still waited or not."""
+        self._fail_all(failures.ended(self.key.sim, self.key.channel, why, self.trace))
+        for lease in list(self.leases):
+            self.leases.discard(lease)
+            lease.end(why)
+
     def _forget_waiter(self, waiter: Waiter) -> None:
         if waiter in self._waiters:
             self._waiters.remove(waiter)
@@ -318,7 +325,9 @@ class LiveChannel:
             stream_type=_stream_type(self.asked_stream),
         )
         self._set_timer(self._pause(), self._again)
-        waiting = self._owner.terminals.request(self.key.sim, request, self._owner.media.start_timeout_s)
+        # Over TCP nothing gets lost that a repeat could mend, and a terminal that sends without having answered would begin anew.
+        repeats = None if terminal.link.wire.transport == "udp" else 0
+        waiting = self._owner.terminals.request(self.key.sim, request, self._owner.media.start_timeout_s, repeats)
         trace.mark(SENT, self.now(), self._told)
         waiting.addCallbacks(self._answered, self._not_answered, callbackArgs=(self._asks, trace), errbackArgs=(self._asks, trace))
 
@@ -492,10 +501,7 @@ class LiveChannel:
         self._set_timer(None)
         self._owner.admission.forget(self.key)
         stream = self.stream()
-        self._fail_all(failures.ended(self.key.sim, self.key.channel, why, self.trace))
-        for lease in list(self.leases):
-            self.leases.discard(lease)
-            lease.end(why)
+        self._end_all(why)
         self.state = State.STOPPING
         self._stopping.begin(self.now(), stream.packets if stream is not None else 0)
         if self._terminal() is None:
@@ -564,7 +570,7 @@ class LiveChannel:
         """Shutdown: the terminal is told, nothing is waited for."""
         if self.state is not State.IDLE and self._terminal() is not None:
             self._owner.terminals.send(self.key.sim, RealtimeAvControl(channel=self.key.channel, command=AvCommand.CLOSE))
-        self._fail_all(failures.ended(self.key.sim, self.key.channel, why, self.trace))
+        self._end_all(why)
         self._drop_source(why)
 
     # ---- the timer ------------------------------------------------------------------------------------------------------------------

@@ -369,9 +369,11 @@ class Terminals:
                 link.session.authenticated(header, False, now)
                 if link.failures >= FAILURES_MAX and not link.ready:
                     link.session.end(f"{link.failures} failed authentications")
-            elif self._enter(link, sim, header.phone, verdict.row):
+            elif (announce := self._enter(link, sim, header.phone, verdict.row)) is not None:
                 self._terminals[sim].take_authentication(message)
                 link.session.authenticated(header, True, now)
+                link.settle()
+                announce()
             else:
                 link.session.authenticated(header, False, now)
                 link.session.end("too many terminals")
@@ -389,21 +391,26 @@ class Terminals:
         def decided(verdict: Verdict) -> None:
             if not link.open:
                 return
-            ok = not verdict.refused and self._enter(link, sim, phone, verdict.row)
-            link.session.admitted(ok, self.clock.seconds())
+            announce = None if verdict.refused else self._enter(link, sim, phone, verdict.row)
+            link.session.admitted(announce is not None, self.clock.seconds())
             link.settle()
+            if announce is not None:
+                announce()
 
         self.gate.silent(phone).addCallback(decided).addErrback(self._store_failed, link)
 
-    def _enter(self, link: Link, sim: str, phone: str, row: KnownTerminal | None) -> bool:
-        """The link has proved to be the terminal's: it is online from now on."""
+    def _enter(self, link: Link, sim: str, phone: str, row: KnownTerminal | None) -> Callable[[], None] | None:
+        """The link has proved to be the terminal's: it is online from now on.
+
+        Gives what tells everybody, to be called once the terminal has its answer; None when there is no room for it.
+        """
         now = self.clock.seconds()
         terminal = self._state(sim, phone, row)
         if terminal.link is link:
-            return True  # authenticated again on the same link
+            return lambda: None  # authenticated again on the same link
         if terminal.link is None and len(self._online) >= self.limits.terminals_max:
             self._refuse(link, None, "too many terminals", f"limits.terminals_max = {self.limits.terminals_max}")
-            return False
+            return None
         if self._flapping.count(sim, now):
             log.warn("terminal {sim} authenticated {count} times within a minute; not served for {ban:g} s", sim=sim, count=FLAP_LIMIT, ban=FLAP_BAN_S)
             self.events.publish("terminal.flapping", sim=sim, peer=link.wire.peer)
@@ -425,15 +432,21 @@ class Terminals:
         self._online[sim] = terminal
         self._call_by_names(terminal)
         self._terminals.move_to_end(sim)
-        log.info("terminal {sim} online from {peer} ({transport})", sim=sim, peer=link.wire.peer, transport=link.wire.transport)
-        if terminal.last_host and terminal.last_host != link.wire.host:
-            self.events.publish("terminal.address_changed", sim=sim, before=terminal.last_host, now=link.wire.host, replaced=old is not None)
-        terminal.last_host = link.wire.host
-        name = "terminal.online" if old is None else "terminal.replaced"
-        self.events.publish(name, sim=sim, peer=link.wire.peer, transport=link.wire.transport, edition=terminal.edition or None)
-        self._plan_questions(terminal, link, now)
+        before, terminal.last_host = terminal.last_host, link.wire.host
+        return lambda: self._announce(terminal, link, before, old is not None)
+
+    def _announce(self, terminal: Terminal, link: Link, host_before: str, replaced: bool) -> None:
+        """Tell everybody that a terminal is online."""
+        if terminal.link is not link:
+            return  # it left while it was being answered
+        sim, wire = terminal.sim, link.wire
+        log.info("terminal {sim} online from {peer} ({transport})", sim=sim, peer=wire.peer, transport=wire.transport)
+        if host_before and host_before != wire.host:
+            self.events.publish("terminal.address_changed", sim=sim, before=host_before, now=wire.host, replaced=replaced)
+        name = "terminal.replaced" if replaced else "terminal.online"
+        self.events.publish(name, sim=sim, peer=wire.peer, transport=wire.transport, edition=terminal.edition or None)
+        self._plan_questions(terminal, link, self.clock.seconds())
         self._tell("online", terminal)
-        return True
 
     def _plan_questions(self, terminal: Terminal, link: Link, now: float) -> None:
         """0x8107, 0x9003, 0x8106[0x0076], one at a time; many terminals know only some of them, or none."""

@@ -140,6 +140,7 @@ class Device:
         self.wire = FakeWire(**wire)
         self.link: Link | None = world.terminals.connected(self.wire) if link else None
         self._deframer = Deframer()
+        self._kept: list[tuple[Header, Any]] = []
 
     @property
     def edition(self) -> int:
@@ -163,7 +164,7 @@ class Device:
                 province_id=44, city_id=300, manufacturer_id="ABCDE", terminal_model="M1", terminal_id=terminal_id, plate_color=1, plate_no=plate
             )
         )  # fmt: skip
-        for header, message in self.read():
+        for header, message in self._look():
             if header.msg_id == 0x8100:
                 self.code = message.auth_code or self.code
                 return int(message.result)
@@ -172,15 +173,21 @@ class Device:
     def authenticate(self, code: str | None = None) -> int | None:
         """The result of the 0x8001."""
         serial = self.say(Authentication(auth_code=self.code if code is None else code, imei="", software_version=""))
-        for header, message in self.read():
+        for header, message in self._look():
             if header.msg_id == 0x8001 and message.reply_serial == serial:
                 return int(message.result)
         return None
 
+    def _look(self) -> list[tuple[Header, Any]]:
+        """What came, keeping all but the answers for ``read`` and ``commands``."""
+        new = self.read()
+        self._kept = [entry for entry in new if entry[0].msg_id not in (0x8001, 0x8100)]
+        return new
+
     def read(self) -> list[tuple[Header, Any]]:
         """What came since the last call, decoded."""
         data, self.wire.data = self.wire.data, b""
-        out = []
+        out, self._kept = self._kept, []
         for piece in self._deframer.feed(data):
             assert isinstance(piece, bytes)
             header, body = decode_frame(piece)
