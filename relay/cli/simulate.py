@@ -126,7 +126,7 @@ class _Run:
     def __init__(self, args: argparse.Namespace, reactor: Any) -> None:
         from relay.sim.demo import local_utc_offset_s
         from relay.sim.faults import Faults
-        from relay.sim.terminal import TerminalOptions
+        from relay.sim.options import TerminalOptions
 
         self._args = args
         self._reactor = reactor

@@ -9,9 +9,10 @@ from twisted.application.service import IService, Service
 from twisted.internet.defer import Deferred, DeferredList
 from zope.interface import implementer
 
+from relay.sim.options import TerminalOptions
 from relay.sim.rehearsal import Rehearsal
 from relay.sim.sources import PatternSource, Source
-from relay.sim.terminal import SimulatedTerminal, TerminalOptions
+from relay.sim.terminal import SimulatedTerminal
 
 FIRST_PHONE = 13_800_138_001
 

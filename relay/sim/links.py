@@ -12,7 +12,7 @@ from twisted.internet.protocol import Protocol as StreamProtocol
 from twisted.python.failure import Failure
 
 if TYPE_CHECKING:
-    from relay.sim.terminal import TerminalOptions
+    from relay.sim.options import TerminalOptions
 
 _CONNECT_TIMEOUT_S = 15
 

@@ -18,15 +18,14 @@ import random
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IAddress, IConnector, IDelayedCall
-from twisted.internet.protocol import ClientFactory, DatagramProtocol, Protocol, connectionDone
+from twisted.internet.interfaces import IConnector, IDelayedCall
 from twisted.python.failure import Failure
 
 from relay.errors import FrameError
 from relay.jt808.messages.video import AvDataType
 from relay.jt1078.packet import STANDARD_BODY, DataType, build_packet, packetize, parse_packet, sim_field
 from relay.sim.faults import Faults
+from relay.sim.media_links import MediaDatagrams, MediaFactory
 from relay.sim.sources import Source, Unit
 
 #: how far behind its time a sender may fall (a busy machine, a laptop that slept) before it skips instead of catching up
@@ -113,6 +112,11 @@ class MediaStream:
         self._lose: Callable[[], object] | None = None
         self._inbox = b""
 
+    @property
+    def awaits_connection(self) -> bool:
+        """Whether a TCP connection that comes up now is still wanted."""
+        return self.state is State.CONNECTING
+
     # ---- opening and closing ------------------------------------------------------------------------------------------------
 
     def connect(self, host: str, tcp_port: int, udp_port: int, prefer_udp: bool) -> None:
@@ -136,7 +140,7 @@ class MediaStream:
             return
         self.state = State.CONNECTING
         self.transport_name = f"TCP {host}:{port}"
-        self._connector = self._reactor.connectTCP(host, port, _MediaFactory(self), timeout=10)
+        self._connector = self._reactor.connectTCP(host, port, MediaFactory(self), timeout=10)
 
     def _connect_udp(self, host: str, port: int) -> None:
         if self.state is not State.WAITING:
@@ -147,7 +151,7 @@ class MediaStream:
 
         def resolved(address: str) -> None:
             if self.state is State.CONNECTING:
-                self._port = self._reactor.listenUDP(0, _MediaDatagrams(self, address, port))
+                self._port = self._reactor.listenUDP(0, MediaDatagrams(self, address, port))
 
         def failed(failure: Failure) -> None:
             self._close(f"{host}: {failure.getErrorMessage()}")
@@ -455,64 +459,3 @@ def _transparent() -> Iterator[Unit]:
     while True:
         yield Unit(at, at, _TRANSPARENT_PT, DataType.TRANSPARENT, f"simulated serial line, second {at // 1000}\r\n".encode())
         at += _TRANSPARENT_EVERY_MS
-
-
-class _MediaProtocol(Protocol):
-    """TCP: packets one after the other, no greeting."""
-
-    def __init__(self, stream: MediaStream) -> None:
-        self._stream = stream
-
-    def connectionMade(self) -> None:
-        transport: Any = self.transport
-        transport.setTcpNoDelay(True)
-        transport.registerProducer(self._stream, True)
-        self._stream.connected(transport.write, self._end)
-
-    def _end(self) -> None:
-        transport: Any = self.transport
-        transport.unregisterProducer()
-        transport.loseConnection()
-
-    def dataReceived(self, data: bytes) -> None:
-        self._stream.received(data)
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self._stream.lost("the platform closed it" if isinstance(reason.value, ConnectionDone) else reason.getErrorMessage())
-
-
-class _MediaFactory(ClientFactory):
-    noisy = False
-
-    def __init__(self, stream: MediaStream) -> None:
-        self._stream = stream
-
-    def buildProtocol(self, addr: IAddress | None) -> Protocol | None:
-        return _MediaProtocol(self._stream) if self._stream.state is State.CONNECTING else None
-
-    def clientConnectionFailed(self, connector: IConnector, reason: Failure) -> None:
-        self._stream.failed(reason.getErrorMessage())
-
-
-class _MediaDatagrams(DatagramProtocol):
-    """UDP: a packet a datagram."""
-
-    noisy = False
-    transport: Any
-
-    def __init__(self, stream: MediaStream, host: str, port: int) -> None:
-        self._stream = stream
-        self._host = host
-        self._remote_port = port
-
-    def startProtocol(self) -> None:
-        self.transport.connect(self._host, self._remote_port)
-        self._stream.connected(self.transport.write, lambda: None)
-
-    def datagramReceived(self, datagram: bytes, addr: Any) -> None:
-        self._stream.received(datagram)
-
-    def connectionRefused(self) -> None:
-        # an ICMP answer; a real terminal would not even see it
-        pass
-

@@ -22,7 +22,6 @@ import math
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 from zlib import crc32
 
@@ -37,8 +36,8 @@ from relay.jt808.session import Session
 from relay.jt808.session_events import Broken, Ended, Event, Failed, Foreign, Received, Replied, Role, SessionOptions
 from relay.jt808.session_requests import Request
 from relay.sim import answers, links
-from relay.sim.faults import NO_FAULTS, Faults
 from relay.sim.media import MediaStream, State
+from relay.sim.options import TerminalOptions
 from relay.sim.sources import PatternSource, Source
 from relay.sim.vehicle import report
 
@@ -59,27 +58,6 @@ class LinkState(enum.Enum):
     AUTHENTICATING = "authenticating"
     ONLINE = "online"
     WAITING = "waiting"
-
-
-@dataclass(frozen=True, slots=True)
-class TerminalOptions:
-    """What all terminals of a run share."""
-
-    host: str = "127.0.0.1"
-    port: int = 7808
-    edition: int = 2013  #: 2011, 2013 or 2019
-    channels: tuple[int, ...] = (1, 2, 3, 4)  #: logical channels with picture and sound
-    plate: str = "粤B{tail}"  #: {tail}: the last five digits of the number
-    plate_color: int = 2
-    auth_code: str = ""  #: known from an earlier registration; empty = register first
-    heartbeat_s: float = 60.0
-    position_s: float = 30.0  #: 0 = no position reports
-    signalling_udp: bool = False  #: JT/T 808 over UDP
-    tls: bool = False  #: JT/T 808 in TLS (certificates are not checked)
-    media_udp: bool = False  #: media over UDP wherever the request names a UDP port
-    media_server: tuple[str, int] | None = None  #: send media here, whatever the request says
-    faults: Faults = NO_FAULTS
-    utc_offset_s: int = 28800  #: what the card's clock shows
 
 
 #: one instance serves all terminals: the terminal's side keeps the link up by its heartbeats, not by waiting for the platform's

@@ -14,15 +14,14 @@ No deblocking, one slice a picture, one QP: what the drawing says is what comes 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
 from relay.errors import UsageError
-from relay.sim.cavlc import CHROMA_DC, residual, se, to_bytes, ue
-
-START_CODE = b"\x00\x00\x00\x01"
+from relay.sim.cavlc import CHROMA_DC, residual, se, ue
+from relay.sim.parameter_sets import nal, pps, sps
+from relay.sim.transform import Quantiser, block, forward, hadamard2, hadamard4, inverse, quantiser_of
 
 #: bytes of a tile: 16x16 luma, then 8x8 of either chroma
 TILE_BYTES = 384
@@ -40,14 +39,6 @@ _INTER_CBP = (
     *(33, 34, 36, 40, 39, 43, 45, 46, 17, 18, 20, 24, 19, 21, 26, 28, 23, 27, 29, 30, 22, 25, 38, 41),
 )
 CBP_CODE = {cbp: ue(code) for code, cbp in enumerate(_INTER_CBP)}
-
-#: quantiser and its inverse by QP % 6, for the positions (even, even), (odd, odd), others
-_MF = ((13107, 5243, 8066), (11916, 4660, 7490), (10082, 4194, 6554), (9362, 3647, 5825), (8192, 3355, 5243), (7282, 2893, 4559))
-_V = ((10, 16, 13), (11, 18, 14), (13, 20, 16), (14, 23, 18), (16, 25, 20), (18, 29, 23))
-_CLASS = tuple(0 if not (i & 1 or i >> 2 & 1) else 1 if i & 1 and i >> 2 & 1 else 2 for i in range(16))
-
-#: Table A-1: level_idc, macroblocks a second, macroblocks a picture
-_LEVELS = ((13, 11880, 396), (21, 19800, 792), (22, 20250, 1620), (30, 40500, 1620), (31, 108000, 3600), (40, 245760, 8192), (51, 983040, 36864))
 
 #: Remembered macroblocks; a card uses a few thousand, and a bound must be somewhere. About 300 bytes each.
 MEMORY = 32768
@@ -111,98 +102,6 @@ def _edge(edges: Edges) -> int:
         number = _edge_numbers[edges] = len(_edges)
         _edges.append(edges)
     return number
-
-
-# transforms -------------------------------------------------------------------------------------------------------------------------
-
-
-def _forward(d: Sequence[int]) -> list[int]:
-    """The 4x4 core transform (clause 8.5, the encoder's side of it)."""
-    rows = []
-    for i in (0, 4, 8, 12):
-        a, b, c, e = d[i], d[i + 1], d[i + 2], d[i + 3]
-        s, t, u, v = a + e, b + c, b - c, a - e
-        rows += [s + t, 2 * v + u, s - t, v - 2 * u]
-    out = [0] * 16
-    for i in (0, 1, 2, 3):
-        a, b, c, e = rows[i], rows[i + 4], rows[i + 8], rows[i + 12]
-        s, t, u, v = a + e, b + c, b - c, a - e
-        out[i], out[i + 4], out[i + 8], out[i + 12] = s + t, 2 * v + u, s - t, v - 2 * u
-    return out
-
-
-def _inverse(w: Sequence[int]) -> list[int]:
-    """Residual pixels of scaled coefficients (clause 8.5.12.2)."""
-    rows = []
-    for i in (0, 4, 8, 12):
-        a, b, c, e = w[i], w[i + 1], w[i + 2], w[i + 3]
-        s, t, u, v = a + c, a - c, (b >> 1) - e, b + (e >> 1)
-        rows += [s + v, t + u, t - u, s - v]
-    out = [0] * 16
-    for i in (0, 1, 2, 3):
-        a, b, c, e = rows[i], rows[i + 4], rows[i + 8], rows[i + 12]
-        s, t, u, v = a + c, a - c, (b >> 1) - e, b + (e >> 1)
-        out[i], out[i + 4], out[i + 8], out[i + 12] = (s + v + 32) >> 6, (t + u + 32) >> 6, (t - u + 32) >> 6, (s - v + 32) >> 6
-    return out
-
-
-def _hadamard4(d: Sequence[int]) -> list[int]:
-    rows = []
-    for i in (0, 4, 8, 12):
-        a, b, c, e = d[i], d[i + 1], d[i + 2], d[i + 3]
-        s, t, u, v = a + e, b + c, b - c, a - e
-        rows += [s + t, v + u, s - t, v - u]
-    out = [0] * 16
-    for i in (0, 1, 2, 3):
-        a, b, c, e = rows[i], rows[i + 4], rows[i + 8], rows[i + 12]
-        s, t, u, v = a + e, b + c, b - c, a - e
-        out[i], out[i + 4], out[i + 8], out[i + 12] = s + t, v + u, s - t, v - u
-    return out
-
-
-def _hadamard2(d: Sequence[int]) -> list[int]:
-    a, b, c, e = d
-    return [a + b + c + e, a - b + c - e, a + b - c - e, a - b - c + e]
-
-
-def _block(d: Sequence[int], stride: int, x: int, y: int) -> list[int]:
-    """16 values of the 4x4 block at block column x and row y."""
-    o = 4 * (y * stride + x)
-    return [*d[o : o + 4], *d[o + stride : o + stride + 4], *d[o + 2 * stride : o + 2 * stride + 4], *d[o + 3 * stride : o + 3 * stride + 4]]
-
-
-class Quantiser:
-    """Scaling by one QP: up to 29 luma and chroma have the same; below 12 a level could be larger than Baseline can write."""
-
-    def __init__(self, qp: int) -> None:
-        if not 12 <= qp <= 29:
-            raise UsageError(f"QP {qp} is not in 12-29")
-        self.qp = qp
-        self.shift = qp // 6
-        self.qbits = 15 + self.shift
-        self.mf = tuple(_MF[qp % 6][c] for c in _CLASS)
-        self.v = tuple(_V[qp % 6][c] << self.shift for c in _CLASS)
-        self.mf_dc = _MF[qp % 6][0]
-        self.v_dc = _V[qp % 6][0]
-
-    def quantise(self, w: Sequence[int]) -> list[int]:
-        """Levels of coefficients, raster order."""
-        f, q = (1 << self.qbits) // 3, self.qbits
-        return [(c * m + f) >> q if c >= 0 else -((-c * m + f) >> q) for c, m in zip(w, self.mf, strict=True)]
-
-    def quantise_dc(self, w: Sequence[int]) -> list[int]:
-        """Levels of coefficients that went through a second transform."""
-        f, q, m = (2 << self.qbits) // 3, self.qbits + 1, self.mf_dc
-        return [(c * m + f) >> q if c >= 0 else -((-c * m + f) >> q) for c in w]
-
-    def luma_dc(self, levels: Sequence[int]) -> list[int]:
-        """Scaled luma DC coefficients of Intra_16x16 (clause 8.5.10)."""
-        scale, down, half = 16 * self.v_dc, 6 - self.shift, 1 << (5 - self.shift)
-        return [(c * scale + half) >> down for c in _hadamard4(levels)]
-
-    def chroma_dc(self, levels: Sequence[int]) -> list[int]:
-        """Scaled chroma DC coefficients (clause 8.5.11.2)."""
-        return [((c * 16 * self.v_dc) << self.shift) >> 5 for c in _hadamard2(levels)]
 
 
 # macroblocks ------------------------------------------------------------------------------------------------------------------------
@@ -304,13 +203,13 @@ def _chroma_levels(diff: Sequence[int], quantiser: Quantiser) -> tuple[list[int]
     """(DC levels, AC levels of the four blocks in scanning order, AC levels in raster order for the reconstruction)."""
     dcs, scans, rasters = [], [], []
     for x, y in CHROMA_ORDER:
-        w = _forward(_block(diff, 8, x, y))
+        w = forward(block(diff, 8, x, y))
         dcs.append(w[0])
         levels = quantiser.quantise(w)
         levels[0] = 0
         rasters.append(levels)
         scans.append([levels[i] for i in ZIGZAG[1:]])
-    return quantiser.quantise_dc(_hadamard2(dcs)), scans, rasters
+    return quantiser.quantise_dc(hadamard2(dcs)), scans, rasters
 
 
 def _rebuild(prediction: bytes, dcs: Sequence[int], rasters: Sequence[Sequence[int]], order: Sequence[tuple[int, int]], size: int, v: Sequence[int]) -> bytes:
@@ -321,7 +220,7 @@ def _rebuild(prediction: bytes, dcs: Sequence[int], rasters: Sequence[Sequence[i
             continue
         w = [c * s for c, s in zip(levels, v, strict=True)]
         w[0] = dc
-        r = _inverse(w)
+        r = inverse(w)
         o = 4 * (y * size + x)
         for row in range(4):
             for column in range(4):
@@ -334,7 +233,7 @@ def _rebuild(prediction: bytes, dcs: Sequence[int], rasters: Sequence[Sequence[i
 @lru_cache(maxsize=MEMORY)
 def encode_intra(number: int, left: int, top: int, qp: int) -> IntraBlock:
     """A macroblock of type Intra_16x16; ``left`` and ``top`` are edge numbers or ``OUTSIDE``."""
-    quantiser = _quantiser(qp)
+    quantiser = quantiser_of(qp)
     pixels = _tiles[number]
     at_left = _edges[left] if left != OUTSIDE else None
     at_top = _edges[top] if top != OUTSIDE else None
@@ -345,13 +244,13 @@ def encode_intra(number: int, left: int, top: int, qp: int) -> IntraBlock:
     diff = list(map(int.__sub__, luma, prediction))
     scans, rasters, dcs = [], [], [0] * 16
     for x, y in LUMA_ORDER:
-        w = _forward(_block(diff, 16, x, y))
+        w = forward(block(diff, 16, x, y))
         dcs[4 * y + x] = w[0]
         levels = quantiser.quantise(w)
         levels[0] = 0
         rasters.append(levels)
         scans.append([levels[i] for i in ZIGZAG[1:]])
-    dc_levels = quantiser.quantise_dc([(c + 1) >> 1 for c in _hadamard4(dcs)])
+    dc_levels = quantiser.quantise_dc([(c + 1) >> 1 for c in hadamard4(dcs)])
     scaled = quantiser.luma_dc(dc_levels)
     ac = any(any(levels) for levels in scans)
     seen_luma = _rebuild(prediction, [scaled[4 * y + x] for x, y in LUMA_ORDER], rasters, LUMA_ORDER, 16, quantiser.v)
@@ -384,22 +283,17 @@ def encode_intra(number: int, left: int, top: int, qp: int) -> IntraBlock:
     )
 
 
-@lru_cache(maxsize=8)
-def _quantiser(qp: int) -> Quantiser:
-    return Quantiser(qp)
-
-
 @lru_cache(maxsize=MEMORY)
 def _difference(reference: int, number: int, qp: int) -> tuple[int, list[list[int]], list[list[int]], list[list[list[int]]]]:
     """coded_block_pattern and levels of what lies between two tiles: luma blocks, chroma DC, chroma AC."""
-    quantiser = _quantiser(qp)
+    quantiser = quantiser_of(qp)
     diff = list(map(int.__sub__, _tiles[number], _tiles[reference]))
     cbp, luma = 0, []
     for order, (x, y) in enumerate(LUMA_ORDER):
-        block = _block(diff, 16, x, y)
+        difference = block(diff, 16, x, y)
         levels = [0] * 16
-        if any(block):
-            raster = quantiser.quantise(_forward(block))
+        if any(difference):
+            raster = quantiser.quantise(forward(difference))
             levels = [raster[i] for i in ZIGZAG]
             if any(levels):
                 cbp |= 1 << (order >> 2)
@@ -433,24 +327,14 @@ def encode_inter(reference: int, number: int, left: bytes | None, top: bytes | N
 # pictures ---------------------------------------------------------------------------------------------------------------------------
 
 
-def _escape(rbsp: bytes) -> bytes:
-    """emulation_prevention_three_byte wherever a start code would appear."""
-    return re.sub(rb"\x00\x00(?=[\x00-\x03])", b"\x00\x00\x03", rbsp)
-
-
-def nal(header: int, bits: str) -> bytes:
-    """A NAL unit with its start code; ``bits`` without the stop bit."""
-    return START_CODE + bytes((header,)) + _escape(to_bytes(bits))
-
-
 class PictureEncoder:
     """Pictures of one size: IDR pictures, and P pictures that refer to an IDR picture."""
 
     def __init__(self, columns: int, rows: int, fps: int, qp: int = 22) -> None:
         self.columns = columns  #: macroblocks
         self.rows = rows
-        self.qp = _quantiser(qp).qp
-        self.parameter_sets = nal(0x67, _sps(columns, rows, fps)) + nal(0x68, _pps(qp))
+        self.qp = quantiser_of(qp).qp
+        self.parameter_sets = nal(0x67, sps(columns, rows, fps)) + nal(0x68, pps(qp))
 
     def idr(self, grid: Sequence[int], idr_id: int) -> tuple[bytes, list[int]]:
         """The NAL unit of an IDR picture, and its tiles as a decoder sees them; ``grid`` holds one tile a macroblock, raster order.
@@ -465,12 +349,12 @@ class PictureEncoder:
         seen = []
         column, left = 0, OUTSIDE
         for number in grid:
-            block = encode_intra(number, left, bottoms[column], qp)
-            parts.append(block.bits)
-            seen.append(block.tile)
-            bottoms[column] = block.bottom
+            made = encode_intra(number, left, bottoms[column], qp)
+            parts.append(made.bits)
+            seen.append(made.tile)
+            bottoms[column] = made.bottom
             column += 1
-            left = block.right
+            left = made.right
             if column == columns:
                 column, left = 0, OUTSIDE
         return nal(0x65, "".join(parts)), seen
@@ -488,62 +372,14 @@ class PictureEncoder:
         for index in sorted(changes):
             left = rights.get(index - 1, _NOTHING) if index % columns else None
             top = bottoms.get(index - columns, _NOTHING) if index >= columns else None
-            block = encode_inter(reference[index], changes[index], left, top, qp)
-            if block is None:
+            made = encode_inter(reference[index], changes[index], left, top, qp)
+            if made is None:
                 continue
             parts.append(ue(index - following))  # mb_skip_run
-            parts.append(block.bits)
-            rights[index] = block.right
-            bottoms[index] = block.bottom
+            parts.append(made.bits)
+            rights[index] = made.right
+            bottoms[index] = made.bottom
             following = index + 1
         if following < columns * self.rows:
             parts.append(ue(columns * self.rows - following))
         return nal(0x01, "".join(parts))
-
-
-def level_idc(columns: int, rows: int, fps: int) -> int:
-    """The lowest level that allows this size at this rate."""
-    size = columns * rows
-    for level, a_second, a_picture in _LEVELS:
-        if size <= a_picture and size * fps <= a_second and max(columns, rows) ** 2 <= 8 * a_picture:
-            return level
-    raise UsageError(f"{columns}x{rows} macroblocks at {fps} fps are beyond level 5.1")
-
-
-def _sps(columns: int, rows: int, fps: int) -> str:
-    """seq_parameter_set_rbsp: Constrained Baseline, picture order count type 0, BT.601 colours, timing, no reordering."""
-    vui = "".join(
-        (
-            "1" + f"{1:08b}",  # aspect_ratio_info: square
-            "0",  # overscan
-            "1" + f"{5:03b}" + "0" + "1" + f"{6:08b}{6:08b}{6:08b}",  # video_signal_type: limited range, SMPTE 170M throughout
-            "0",  # chroma_loc_info
-            "1" + f"{1:032b}{2 * fps:032b}" + "1",  # timing_info: fixed frame rate
-            "00" + "0",  # HRD parameters, pic_struct
-            "1" + "1" + ue(0) + ue(0) + ue(11) + ue(11) + ue(0) + ue(1),  # bitstream_restriction: max_num_reorder_frames 0, one frame buffered
-        )
-    )
-    return "".join(
-        (
-            f"{66:08b}",
-            "11000000",  # constraint_set0_flag, constraint_set1_flag
-            f"{level_idc(columns, rows, fps):08b}",
-            ue(0),  # seq_parameter_set_id
-            ue(0),  # log2_max_frame_num_minus4
-            ue(0),  # pic_order_cnt_type
-            ue(8),  # log2_max_pic_order_cnt_lsb_minus4
-            ue(1),  # max_num_ref_frames
-            "0",  # gaps_in_frame_num_value_allowed_flag
-            ue(columns - 1),
-            ue(rows - 1),
-            "1",  # frame_mbs_only_flag
-            "1",  # direct_8x8_inference_flag
-            "0",  # frame_cropping_flag
-            "1" + vui,
-        )
-    )
-
-
-def _pps(qp: int) -> str:
-    """pic_parameter_set_rbsp: CAVLC, one reference, deblocking told by each slice; its QP is the one that slice_qp_delta 0 means."""
-    return "".join((ue(0), ue(0), "0", "0", ue(0), ue(0), ue(0), "0", "00", se(qp - 26), se(0), se(0), "1", "0", "0"))

@@ -18,7 +18,8 @@ from relay.jt808.session import Session
 from relay.jt808.session_events import Authenticating, Failed, Received, Registering, Replied, Role, SessionOptions
 from relay.jt1078.packet import Packet, parse_packet
 from relay.sim.faults import Faults
-from relay.sim.terminal import SimulatedTerminal, TerminalOptions
+from relay.sim.options import TerminalOptions
+from relay.sim.terminal import SimulatedTerminal
 
 PHONE = "013800138001"
 CODE = "AC-7788"

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from relay.errors import UsageError
-from relay.sim.tiles import OUTSIDE, PictureEncoder, encode_inter, encode_intra, level_idc, nal, tile, tile_pixels
+from relay.sim.parameter_sets import level_idc, nal
+from relay.sim.tiles import OUTSIDE, PictureEncoder, encode_inter, encode_intra, tile, tile_pixels
 from tests.sim.pictures import decode
 
 COLUMNS, ROWS = 10, 9
