@@ -13,9 +13,12 @@ SOUNDS_A_PICTURE = 8
 
 
 class GopCache:
-    """Frames from the last key frame on, video and sound interleaved; ``frames`` is empty while there is no whole GOP."""
+    """Frames from the last key frame on, video and sound interleaved; ``frames`` is empty while there is no whole GOP.
 
-    __slots__ = ("_max_bytes", "_max_frames", "_max_ms", "_max_pictures", "bytes", "frames", "overflows", "pictures")
+    ``Stream`` appends to ``frames`` itself and calls ``added`` once a read: the limits may be passed by what one read brings.
+    """
+
+    __slots__ = ("_max_bytes", "_max_frames", "_max_ms", "_max_pictures", "bytes", "frames", "overflows")
 
     def __init__(self, max_frames: int, max_bytes: int, max_s: float) -> None:
         self._max_pictures = max_frames
@@ -24,40 +27,30 @@ class GopCache:
         self._max_ms = int(max_s * 1000)
         self.frames: list[Frame] = []
         self.bytes = 0
-        self.pictures = 0
         self.overflows = 0
 
-    def restart(self, frame: Frame) -> bool:
-        """A key frame begins a new GOP; False when it alone is too large to keep."""
+    def restart(self, frame: Frame) -> None:
+        """A key frame begins a new GOP."""
         self.frames = [frame]
         self.bytes = len(frame.data)
-        self.pictures = 1
-        return self.bytes <= self._max_bytes or self._overflow()
 
-    def add(self, frame: Frame) -> bool:
-        """Append; False when this dropped the cache. Ignored while there is no GOP."""
+    def added(self, size: int) -> None:
+        """So many bytes were appended to ``frames``; over a limit the cache is dropped."""
         frames = self.frames
-        if not frames:
-            return True
-        frames.append(frame)
-        self.bytes += len(frame.data)
-        if frame.kind == VIDEO:
-            self.pictures += 1
-        if (
+        self.bytes += size
+        if frames and (
             self.bytes > self._max_bytes
-            or self.pictures > self._max_pictures
-            or len(frames) > self._max_frames
-            or frame.dts - frames[0].dts > self._max_ms
+            or (len(frames) > self._max_pictures and (len(frames) > self._max_frames or self.pictures() > self._max_pictures))
+            or frames[-1].dts - frames[0].dts > self._max_ms
         ):
-            return self._overflow()
-        return True
+            self.clear()
+            self.overflows += 1
 
     def clear(self) -> None:
         """No GOP until the next key frame."""
         self.frames = []
-        self.bytes = self.pictures = 0
+        self.bytes = 0
 
-    def _overflow(self) -> bool:
-        self.clear()
-        self.overflows += 1
-        return False
+    def pictures(self) -> int:
+        """Video frames in the cache."""
+        return sum(frame.kind == VIDEO for frame in self.frames)

@@ -68,8 +68,8 @@ class Reader(Protocol):
 class Flushable(Protocol):
     """A stream."""
 
-    def flush(self) -> None:
-        """Send what is pending."""
+    def flush_since(self, since: float) -> None:
+        """Send what is pending, the oldest of it read at ``since``."""
 
 
 class Merge:
@@ -89,7 +89,7 @@ class Merge:
         self.ladder = (0, *(ms for ms in (20, 40) if ms < max_ms), max_ms) if self.auto else (int(setting),)
         self._step = 0
         self.share = 0.0  #: of one processor, smoothed; auto only
-        self.dirty: dict[Flushable, None] = {}
+        self.dirty: dict[Flushable, float] = {}  #: and when the oldest that waits there was read
         self.interval = 0.0  #: seconds; 0 = at once
         self.immediate = True  #: flush at once: no tick, or inside one
         self.ticks = 0
@@ -179,8 +179,8 @@ class Merge:
 
     def _flush_dirty(self) -> None:
         dirty, self.dirty = self.dirty, {}
-        for stream in dirty:
-            stream.flush()
+        for stream, since in dirty.items():
+            stream.flush_since(since)
 
     # the ladder ------------------------------------------------------------
 

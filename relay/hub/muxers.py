@@ -4,28 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from relay.codec.frame import AudioConfig, VideoConfig
 from relay.hub.formats import OutputFormat
-from relay.mux.base import Muxer
+from relay.mux.base import Muxer, unsupported
+from relay.mux.flv import FlvMuxer
+from relay.mux.fmp4 import Fmp4Muxer
 
+__all__ = ["MUXERS", "STATELESS", "unsupported"]
 
-def _flv(fmt: OutputFormat) -> Muxer:
-    from relay.mux.flv import FlvMuxer
+MUXERS: Mapping[str, Callable[[OutputFormat], Muxer]] = {
+    "flv": lambda fmt: FlvMuxer(hevc=fmt.hevc),
+    "mp4": lambda fmt: Fmp4Muxer(),
+}
 
-    return FlvMuxer(hevc=fmt.hevc)
-
-
-def _mp4(fmt: OutputFormat) -> Muxer:
-    from relay.mux.fmp4 import Fmp4Muxer
-
-    return Fmp4Muxer()
-
-
-MUXERS: Mapping[str, Callable[[OutputFormat], Muxer]] = {"flv": _flv, "mp4": _mp4}
-
-
-def unsupported(container: str, config: VideoConfig | AudioConfig) -> str:
-    """Why a container cannot carry a track, in words; ``""`` when it can."""
-    from relay.mux.base import unsupported as why
-
-    return why(container, config)
+#: containers whose muxer keeps nothing from frame to frame: what a joining viewer begins with is written again from the GOP cache, since a
+#: second, serialised copy of every GOP in memory costs more than that. The others keep the pieces they wrote.
+STATELESS = frozenset({"flv"})

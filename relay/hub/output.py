@@ -1,7 +1,7 @@
 """One serialisation of one stream and those who watch it.
 
 An output is told by its ``OutputFormat``: container, framing, media, audio, HEVC variant. It has one muxer; every frame is written once, and
-the same bytes object goes to every viewer. Between two flushes the pieces gather in ``_pending``; a flush joins them and calls each ready
+the same bytes object goes to every viewer. Between two flushes the pieces gather in ``pending``; a flush joins them and calls each ready
 viewer's ``send`` in a loop that does nothing else.
 
     closed to viewers ──tracks decided──→ open ──last viewer gone for LINGER_S──→ removed
@@ -17,8 +17,8 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from relay.codec.frame import VIDEO, AudioConfig, Frame, VideoConfig
-from relay.errors import UsageError
 from relay.hub.formats import Options, OutputFormat, UnsupportedTrackError, init_message, websocket_message
+from relay.hub.muxers import STATELESS
 from relay.hub.viewer import Chunk, Send, Viewer
 from relay.mux.base import Muxer
 
@@ -33,8 +33,46 @@ MESSAGE_BYTES = 65536
 INLINES_MAX = 16
 
 
+#: how a frame becomes a pending piece
+Way = tuple[Callable[[Frame], bytes], Callable[[bytes], None]]
+
+
 class Output:
     """One (container, framing, media, audio, hevc) of one stream."""
+
+    __slots__ = (
+        "_burst",
+        "_cache",
+        "_init_text",
+        "_inline_at",
+        "_inlines",
+        "_key_at",
+        "_make_muxer",
+        "_others",
+        "_ready",
+        "_special",
+        "_unsupported",
+        "_ws",
+        "audio",
+        "drops",
+        "empty_since",
+        "flexible",
+        "format",
+        "muxer",
+        "note",
+        "now",
+        "opened",
+        "options",
+        "pending",
+        "sent_before",
+        "sent_each",
+        "stateless",
+        "stream",
+        "track",
+        "version",
+        "video",
+        "waiting",
+    )
 
     def __init__(self, stream: Stream, fmt: OutputFormat, muxer: Callable[[OutputFormat], Muxer], unsupported: Callable[..., str]) -> None:
         self.stream = stream
@@ -44,7 +82,7 @@ class Output:
         self.note = ""  #: a track that is left out, in words
         self.opened = False
         self.sent_each = 0  #: bytes every viewer that was live all the time has got
-        self.sent_total = 0
+        self.sent_before = 0  #: to viewers that are gone
         self.drops = 0  #: overflows of viewers' queues
         self.version = 0  #: grows with every configuration change
         self.empty_since = stream.clock.seconds()
@@ -53,8 +91,7 @@ class Output:
         self.track: Track | None = None  #: the transcoder behind ``audio``; None = the source's own
         self._make_muxer = muxer
         self._unsupported = unsupported
-        self._muxer: Muxer | None = None
-        self._write: Callable[[Frame], bytes] = _unopened
+        self.muxer: Muxer | None = None
         self._ws = fmt.framing != "raw"
         self._init_text = fmt.framing == "ws" and fmt.container == "mp4"
         #: tracks can be added and changed while viewers are attached
@@ -62,13 +99,14 @@ class Output:
         self._ready: dict[Viewer, Send] = {}
         self._others: dict[Viewer, None] = {}
         self.waiting = 0  #: viewers that have got nothing yet
-        self._pending: list[bytes] = []
-        self._inline_at: list[int] = []  #: indexes of configuration changes in _pending
+        self.pending: list[bytes] = []  #: pieces since the last flush; the list itself never changes, so that ``Stream`` may keep it
+        self._inline_at: list[int] = []  #: indexes of configuration changes in ``pending``
         self._inlines: list[bytes] = []  #: the changes themselves, framed; the last has number ``version``
-        self._key_pending = False
-        self._cache: list[bytes] | None = None  #: pieces since the last key frame, serialised; None = no whole GOP
-        self._burst: bytes = b""
-        self._burst_of: tuple[int, int] = (0, 0)
+        self.stateless = fmt.container in STATELESS
+        self._cache: list[bytes] | None = None  #: pieces since the last key frame; only where the muxer is not stateless
+        self._key_at = -1  #: index of the latest key frame in ``pending``
+        self._special = False  #: one of _burst, _inline_at, _key_at is set
+        self._burst: bytes = b""  #: what a viewer that joins before the next flush begins with
 
     # tracks -----------------------------------------------------------------
 
@@ -116,32 +154,25 @@ class Output:
             return
         self.opened = True
         self.video, self.audio = video, audio
-        muxer = self._muxer = self._make_muxer(self.format)
-        self._write = muxer.write
-        replay = self._replay(video, audio)
-        muxer.configure(video, audio, replay[0].dts if replay else self.stream.last_dts)
+        self.muxer = self._make_muxer(self.format)
+        replay = self._replay()
+        self.muxer.configure(video, audio, replay[0].dts if replay else self.stream.last_dts)
+        if not self.stateless and replay:
+            self._cache = [piece for piece in map(self.muxer.write, replay) if piece]
         self.version = 1
         self._inlines = [b""]
-        self._cache = None
-        write = muxer.write
-        if replay:
-            cache = [write(frame) for frame in replay]
-            self._cache = [piece for piece in cache if piece]
         self.stream.rewire()
         for viewer in list(self._others):
             self._begin(viewer, now)
 
-    def _replay(self, video: VideoConfig | None, audio: AudioConfig | None) -> list[Frame]:
-        """The cached GOP with the sound this output carries."""
-        if video is None:
-            return []
+    def _replay(self) -> list[Frame]:
+        """The cached GOP with the sound this output carries; empty when there is none to begin with."""
         frames = self.stream.gop.frames
-        if not frames or frames[0].config is not video:
+        if self.video is None or not frames or frames[0].config is not self.video:
             return []
-        if audio is None or not self.wants_audio:
-            return [frame for frame in frames if frame.kind == VIDEO]
         if self.track is None:
-            return [frame for frame in frames if frame.kind == VIDEO or frame.config == audio]
+            audio = self.audio
+            return [frame for frame in frames if frame.kind == VIDEO or frame.config is audio]
         pictures = [frame for frame in frames if frame.kind == VIDEO]
         return pictures[:1] + sorted(pictures[1:] + self.track.recent(), key=lambda frame: frame.dts)
 
@@ -228,34 +259,39 @@ class Output:
         self.stream.rewire()
 
     def _reconfigure(self, dts: int) -> None:
-        assert self._muxer is not None  # noqa: S101 - opened
-        piece = self._muxer.configure(self.video, self.audio, dts)
+        assert self.muxer is not None  # noqa: S101 - opened
+        piece = self.muxer.configure(self.video, self.audio, dts)
         if not piece:
             return
         self.version += 1
         self._inlines.append(self._framed_header(piece))
         del self._inlines[:-INLINES_MAX]
-        self._inline_at.append(len(self._pending))
-        self._pending.append(piece)
+        self._inline_at.append(len(self.pending))
+        self._special = True
+        self.pending.append(piece)
 
     # frames -----------------------------------------------------------------
 
     def write_key(self, frame: Frame) -> None:
-        """A key frame of the picture: the serialised cache begins again."""
-        data = self._write(frame)
+        """A key frame of the picture."""
+        assert self.muxer is not None  # noqa: S101 - opened
+        data = self.muxer.write(frame)
         if data:
-            self._pending.append(data)
-            self._cache = [data]
-            self._key_pending = True
+            self._key_at = len(self.pending)
+            self._special = True
+            self.pending.append(data)
+            if not self.stateless:
+                self._cache = [data]
 
-    def write(self, frame: Frame) -> None:
-        """Any other frame."""
-        data = self._write(frame)
-        if data:
-            self._pending.append(data)
-            cache = self._cache
-            if cache is not None:
-                cache.append(data)
+    def way(self) -> Way:
+        """How ``Stream`` writes any other frame: ``keep(write(frame))``, with nothing of the output in between."""
+        assert self.muxer is not None  # noqa: S101 - opened
+        return self.muxer.write, self.pending.append if self.stateless else self._keep
+
+    def _keep(self, data: bytes) -> None:
+        self.pending.append(data)
+        if self._cache is not None:
+            self._cache.append(data)
 
     def drop_cache(self) -> None:
         """The GOP grew too large: viewers that come now wait for the next key frame."""
@@ -264,10 +300,9 @@ class Output:
 
     def flush(self) -> None:
         """Send what is pending: one send a ready viewer."""
-        pending = self._pending
+        pending = self.pending
         if not pending:
             return
-        self._pending = []
         ready = self._ready
         if ready or self._others:
             if self._ws:
@@ -276,7 +311,6 @@ class Output:
                 data = pending[0] if len(pending) == 1 else b"".join(pending)
             size = len(data)
             self.sent_each += size
-            self.sent_total += size * len(ready)
             fell: list[tuple[Viewer, int]] | None = None
             for viewer, send in ready.items():
                 try:
@@ -288,30 +322,27 @@ class Output:
                 if sent != size:
                     fell = fell or []
                     fell.append((viewer, sent))
-            if self._others:
-                self._offer(data)
-            if fell is not None:
-                self._fell(fell, data)
-        if self._burst:
+            if fell is not None or self._others:
+                self._rest(fell, data)
+        pending.clear()
+        if self._special:
+            self._special = False
             self._burst = b""
-        if self._inline_at:
-            self._inline_at = []
-        self._key_pending = False
+            self._inline_at.clear()
+            self._key_at = -1
 
-    def _fell(self, fell: list[tuple[Viewer, int]], data: bytes) -> None:
+    def _rest(self, fell: list[tuple[Viewer, int]] | None, data: bytes) -> None:
+        """The viewers that do not simply take what comes."""
         now = self.now()
-        for viewer, sent in fell:
-            if self._ready.pop(viewer, None) is None:
-                continue
-            self._others[viewer] = None
-            viewer.fell_behind(data, sent, now, self.version)
-
-    def _offer(self, data: bytes) -> None:
-        """To those who are busy, wait for a key frame, or have nothing yet."""
-        now = self.now()
+        pending = self.pending[:]
+        key_at = self._key_at
+        self.pending.clear()  # a viewer that begins now finds these in its burst
+        self._inline_at.clear()
+        self._key_at = -1
+        self._burst = b""
         key: bytes | None = None
-        if self._key_pending and self._cache is not None:
-            joined = b"".join(self._cache)
+        if key_at >= 0:
+            joined = b"".join(pending[key_at:])
             key = websocket_message(joined) if self._ws else joined
         elif self.video is None:  # sound alone can be taken up anywhere
             key = data
@@ -321,6 +352,10 @@ class Output:
                 viewer.offer(chunk)
             else:
                 self._begin(viewer, now)
+        for viewer, sent in fell or ():
+            if self._ready.pop(viewer, None) is not None:
+                self._others[viewer] = None
+                viewer.fell_behind(data, sent, now, self.version)
 
     def _framed(self, pending: list[bytes]) -> bytes:
         """WebSocket messages: one for all frames, one for each configuration change between them."""
@@ -343,6 +378,10 @@ class Output:
         text = init_message(self.video, self.audio, [self.note] if self.note else []) if self._init_text else b""
         return text + websocket_message(piece)
 
+    def flushed_version(self) -> int:
+        """Of the configuration that live viewers have got."""
+        return self.version - len(self._inline_at)
+
     def missed(self, since: int, until: int) -> bytes:
         """The configuration changes after version ``since`` up to ``until``, framed."""
         oldest = self.version - len(self._inlines)  # version before the first one remembered
@@ -358,34 +397,43 @@ class Output:
         if not self.opened:
             self.stream.try_open(self, now)
         else:
-            if self._pending:  # or its burst would be followed by pieces it already holds
+            if self.pending:  # or its burst would be followed by pieces it already holds
                 self.flush()
             if not viewer.started:
                 self._begin(viewer, now)
 
     def _begin(self, viewer: Viewer, now: float) -> None:
         """Headers and the cached GOP in one send, when there is a GOP or no picture at all."""
-        cache = self._cache
-        if (cache is None and self.video is not None) or viewer.closed:
+        if viewer.closed:
             return
+        burst = self._burst
+        if not burst:
+            pieces = self._joining_pieces()
+            if not pieces and self.video is not None:
+                return
+            burst = self._burst = self._joining_burst(pieces)
+            self._special = True
         self.waiting -= 1
         self.stream.waiting -= 1
-        viewer.start(self._joining_burst(cache or []), self.version, now)
+        viewer.start(burst, self.version, now)
         self.stream.first_byte(viewer)
 
-    def _joining_burst(self, cache: list[bytes]) -> bytes:
-        """Shared by all who join before the next flush."""
-        mark = (self.version, len(cache))
-        if self._burst and self._burst_of == mark:
-            return self._burst
-        assert self._muxer is not None  # noqa: S101 - opened
-        parts = [self._framed_header(self._muxer.header())]
+    def _joining_pieces(self) -> list[bytes]:
+        if not self.stateless:
+            return self._cache or []
+        assert self.muxer is not None  # noqa: S101 - opened
+        return [self.muxer.write(frame) for frame in self._replay()]
+
+    def _joining_burst(self, pieces: list[bytes]) -> bytes:
+        """Headers and the cached GOP, one object for all who join before the next flush."""
+        assert self.muxer is not None  # noqa: S101 - opened
+        parts = [self._framed_header(self.muxer.header())]
         if not self._ws:
-            parts += cache
+            parts += pieces
         else:
             group: list[bytes] = []
             size = 0
-            for piece in cache:
+            for piece in pieces:
                 if group and size + len(piece) > MESSAGE_BYTES:
                     parts.append(websocket_message(b"".join(group)))
                     group, size = [], 0
@@ -393,8 +441,7 @@ class Output:
                 size += len(piece)
             if group:
                 parts.append(websocket_message(b"".join(group)))
-        self._burst, self._burst_of = b"".join(parts), mark
-        return self._burst
+        return b"".join(parts)
 
     def viewer_live(self, viewer: Viewer) -> None:
         """All it had to get is gone: from now on it gets what comes directly."""
@@ -402,11 +449,17 @@ class Output:
         self._ready[viewer] = viewer.send
         viewer.go_live(self.sent_each)
 
+    def viewer_busy(self, viewer: Viewer) -> None:
+        """It has something to send first: what comes is queued there."""
+        if self._ready.pop(viewer, None) is not None:
+            self._others[viewer] = None
+
     def viewer_closed(self, viewer: Viewer) -> None:
         """It will get nothing more."""
         if not viewer.started and viewer in self._others:
             self.waiting -= 1
             self.stream.waiting -= 1
+        self.sent_before += viewer.sent_bytes
         self._ready.pop(viewer, None)
         self._others.pop(viewer, None)
         if not self._ready and not self._others:
@@ -421,6 +474,10 @@ class Output:
         """All of them."""
         yield from self._ready
         yield from self._others
+
+    def sent_total(self) -> int:
+        """Bytes to all viewers so far."""
+        return self.sent_before + sum(viewer.sent_bytes for viewer in self.viewers())
 
     def __len__(self) -> int:
         return len(self._ready) + len(self._others)
@@ -438,12 +495,9 @@ class Output:
         for viewer in list(self.viewers()):
             viewer.close(cause, drain)
         self._drop_track()
+        self.pending.clear()
         self._cache = None
         self._burst = b""
-
-
-def _unopened(frame: Frame) -> bytes:
-    raise UsageError(f"{frame!r} written to an output that is not open")
 
 
 def resolve_audio(fmt: OutputFormat, options: Options) -> str:

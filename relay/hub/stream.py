@@ -23,7 +23,7 @@ from relay.errors import RelayError, UsageError
 from relay.hub.formats import OutputFormat
 from relay.hub.gop import GopCache
 from relay.hub.merge import DelayedCall
-from relay.hub.output import Output, refuse, resolve_audio
+from relay.hub.output import Output, Way, refuse, resolve_audio
 from relay.hub.stats import DelayHistogram, Meter, StreamStats, ViewerStats
 from relay.hub.viewer import NOBODY, Sink, Viewer, Who
 from relay.identity import StreamKey
@@ -33,6 +33,13 @@ if TYPE_CHECKING:
 
 #: blocks of transcoded sound kept beside the GOP cache, for outputs that open later
 RECENT_MAX = 2000
+
+
+class RawFrame(Protocol):
+    """What is used of ``jt1078.assembly.RawFrame``."""
+
+    body: bytes
+    packets: int
 
 
 class Ingest(Protocol):
@@ -56,6 +63,9 @@ class TrackTranscoder(Protocol):
 
 class Transcoders(Protocol):
     """Makes transcoders; admission (``transcodes_max``) and availability (the ``media`` extra) are its business."""
+
+    def available(self, target: str, source: AudioConfig | None = None) -> str:
+        """``""``, or why this target cannot be made of this source, in words."""
 
     def open(self, source: AudioConfig, target: str, deliver: Callable[[Frame], None]) -> TrackTranscoder | str:
         """A transcoder, or why there is none, in words ("AAC needs the media extra")."""
@@ -120,9 +130,12 @@ class Track:
         stream = self._stream
         for output in self.outputs:
             if output.opened:
-                output.write(frame)
+                write, keep = output.way()
+                data = write(frame)
+                if data:
+                    keep(data)
         if not stream.pushing:
-            stream.done()
+            stream.done(frame.source_time)
 
     def recent(self) -> list[Frame]:
         """What came out since the last key frame of the picture."""
@@ -141,6 +154,53 @@ class Track:
 
 class Stream:
     """Frames of one ``StreamKey`` to all who watch it. Made by ``Registry.open``."""
+
+    __slots__ = (
+        "_all_outputs",
+        "_delay",
+        "_heard",
+        "_loss_mark",
+        "_lost_at",
+        "_merge",
+        "_meter",
+        "_need_key",
+        "_opening",
+        "_opening_at",
+        "_outputs",
+        "_picture_outputs",
+        "_pictures",
+        "_registry",
+        "_sent_before",
+        "_sounds",
+        "_tracks",
+        "_waits",
+        "audio",
+        "bytes",
+        "cause",
+        "clock",
+        "dropped_frames",
+        "first_key_frame",
+        "first_packet",
+        "first_picture",
+        "first_sound",
+        "frames",
+        "gop",
+        "ingest",
+        "key",
+        "key_frames",
+        "last_dts",
+        "last_packet",
+        "lost_packets",
+        "opened",
+        "options",
+        "packets",
+        "pushing",
+        "requested",
+        "source",
+        "state",
+        "video",
+        "waiting",
+    )
 
     def __init__(self, registry: Registry, key: StreamKey, ingest: Ingest) -> None:
         self.key = key
@@ -175,11 +235,12 @@ class Stream:
         self._merge = registry.merge
         self._outputs: dict[OutputFormat, Output] = {}
         self._picture_outputs: tuple[Output, ...] = ()
-        self._sound_outputs: tuple[Output, ...] = ()
+        self._pictures: tuple[Way, ...] = ()
+        self._sounds: tuple[Way, ...] = ()
+        self._all_outputs: tuple[Output, ...] = ()
         self._tracks: dict[str, Track] = {}
         self._need_key = True
         self._heard = False  #: sound from the present source
-        self._oldest = 0.0  #: source time of the oldest frame since the last flush
         self._delay = DelayHistogram()
         self._meter = Meter(now)
         self._loss_mark = (0, 0)
@@ -194,57 +255,103 @@ class Stream:
 
     # from the source -----------------------------------------------------
 
-    def feed(self, raw: Any, now: float) -> None:
-        """One ``RawFrame`` from the listener; ``done()`` once after all of a read."""
-        self.packets += raw.packets
-        self.bytes += len(raw.body) + 30 * raw.packets
+    def feed(self, raws: Sequence[RawFrame], now: float, packets: int, size: int) -> None:
+        """What one read of the listener brought: frames, and how many packets and bytes they came in."""
         self.last_packet = now
-        frames = self.ingest.push(raw, now)
-        if frames:
-            self._take(frames)
+        self.packets += packets
+        self.bytes += size
+        push = self.ingest.push
+        cached = self.gop.frames
+        pictures = self._pictures
+        added = 0
+        for raw in raws:
+            for frame in push(raw, now):
+                if frame.key or self._need_key:  # sound too
+                    self._other(frame, added)
+                    cached, pictures, added = self.gop.frames, self._pictures, 0
+                    continue
+                self.frames += 1
+                if cached:
+                    cached.append(frame)
+                    added += len(frame.data)
+                for write, keep in pictures:
+                    keep(write(frame))
+                self.last_dts = frame.dts
+        if added:
+            self._cached(added)
+        if self._outputs:
+            if self._merge.immediate or self.waiting:
+                self.flush()
+                self._delay.add(self.clock.seconds() - now)
+            else:
+                self._merge.dirty.setdefault(self, now)
 
     def push(self, frames: Sequence[Frame]) -> None:
         """Frames of any origin, in order. They reach the sockets before this returns, or at the next tick when merging is on."""
-        self._take(frames)
-        self.done()
-
-    def done(self) -> None:
-        """The end of what one read brought: flush now, or leave it to the tick."""
-        if self._merge.immediate or self.waiting:
-            self.flush()
-        else:
-            self._merge.dirty[self] = None
-
-    def _take(self, frames: Sequence[Frame]) -> None:
-        self.pushing = True
-        gop = self.gop
         for frame in frames:
-            if frame.kind == VIDEO:
-                if frame.key:
-                    self._key(frame)
-                    continue
-                if self._need_key:
-                    continue
-                self.frames += 1
-                if not gop.add(frame):
-                    self._cache_dropped()
-                for output in self._picture_outputs:
-                    output.write(frame)
-            else:
-                if frame.config is not self.audio or not self._heard:
-                    self._sound(frame)
-                if not gop.add(frame):
-                    self._cache_dropped()
-                for output in self._sound_outputs:
-                    output.write(frame)
-                if self._tracks:
-                    for track in list(self._tracks.values()):
-                        track.push(frame)
-        if frames:
+            if frame.key or self._need_key:
+                self._other(frame, 0)
+                continue
+            self.frames += 1
+            if self.gop.frames:
+                self.gop.frames.append(frame)
+                self._cached(len(frame.data))
+            for write, keep in self._pictures:
+                keep(write(frame))
             self.last_dts = frame.dts
-            if not self._oldest:
-                self._oldest = frames[0].source_time
+        if frames:
+            self.done(frames[0].source_time)
+
+    def done(self, since: float) -> None:
+        """The end of what came at one time, read at ``since``: flush now, or leave it to the tick."""
+        if self._outputs:
+            if self._merge.immediate or self.waiting:
+                self.flush()
+                self._delay.add(self.clock.seconds() - since)
+            else:
+                self._merge.dirty.setdefault(self, since)
+
+    def flush_since(self, since: float) -> None:
+        """The tick: send what is pending; ``since`` is when the oldest of it was read."""
+        self.flush()
+        self._delay.add(self.clock.seconds() - since)
+
+    def flush(self) -> None:
+        """Send what is pending to all viewers."""
+        for output in self._all_outputs:
+            output.flush()
+
+    def _cached(self, size: int) -> None:
+        gop = self.gop
+        gop.added(size)
+        if not gop.frames:
+            for output in self._outputs.values():
+                output.drop_cache()
+
+    def _other(self, frame: Frame, added: int) -> None:
+        """A key frame, sound, or a picture before the first key frame; ``added`` bytes have not been reported to the cache."""
+        if added:
+            self._cached(added)
+        if frame.kind == VIDEO:
+            if frame.key:
+                self._key(frame)
+                self.last_dts = frame.dts
+            return
+        self.pushing = True
+        if frame.config is not self.audio or not self._heard:
+            self._sound(frame)
+        if self.gop.frames:
+            self.gop.frames.append(frame)
+            self._cached(len(frame.data))
+        for write, keep in self._sounds:
+            data = write(frame)
+            if data:
+                keep(data)
+        if self._tracks:
+            for track in list(self._tracks.values()):
+                track.push(frame)
         self.pushing = False
+        self.last_dts = frame.dts
 
     def _key(self, frame: Frame) -> None:
         """A key frame: the GOP begins again; a new description reaches the outputs first."""
@@ -259,13 +366,11 @@ class Stream:
                 output.video_changed(config, frame.dts)  # type: ignore[arg-type]
         elif self.video is not None:
             frame.config = self.video  # one object for equal descriptions, so that comparing is cheap from here on
-        kept = self.gop.restart(frame)
+        self.gop.restart(frame)
         for track in self._tracks.values():
             track.key()
         for output in self._picture_outputs:
             output.write_key(frame)
-        if not kept:
-            self._cache_dropped()
         if not self.first_key_frame:
             self._first_key(frame, changed)
         elif changed:
@@ -309,25 +414,6 @@ class Stream:
             self._try_all(now)
             self._tell_ready()
 
-    def _cache_dropped(self) -> None:
-        for output in self._outputs.values():
-            output.drop_cache()
-
-    def flush(self) -> None:
-        """Send what is pending to all viewers."""
-        for output in self._picture_outputs:
-            output.flush()
-        for output in self._sound_outputs:
-            output.flush()
-        if self._tracks:
-            for track in self._tracks.values():
-                for output in list(track.outputs):
-                    output.flush()
-        oldest = self._oldest
-        if oldest:
-            self._oldest = 0.0
-            self._delay.add(self.clock.seconds() - oldest)
-
     # the source's coming and going ------------------------------------------
 
     def attach_source(self, source: Source, requested: bool, now: float) -> None:
@@ -348,7 +434,8 @@ class Stream:
         """Another source: what is cached does not go on with what comes."""
         self._need_key = True
         self.gop.clear()
-        self._cache_dropped()
+        for output in self._outputs.values():
+            output.drop_cache()
         restart = getattr(self.ingest, "restart", None)
         if restart is not None:
             restart(self.clock.seconds())
@@ -371,6 +458,10 @@ class Stream:
     def ended(self) -> bool:
         """It is over."""
         return self.state is StreamState.ENDED
+
+    def runs(self) -> bool:
+        """It has given its viewers something to begin with."""
+        return self.state is StreamState.RUNNING
 
     def stalled(self, now: float) -> bool:
         """No source, or one that has been silent for long: an unrequested connection may take its place."""
@@ -407,14 +498,16 @@ class Stream:
         """Work out again which output gets which frames."""
         outputs = [output for output in self._outputs.values() if output.opened]
         self._picture_outputs = tuple(output for output in outputs if output.video is not None)
-        self._sound_outputs = tuple(output for output in outputs if output.audio is not None and output.track is None)
+        self._pictures = tuple(output.way() for output in self._picture_outputs)
+        self._sounds = tuple(output.way() for output in outputs if output.audio is not None and output.track is None)
+        self._all_outputs = tuple(outputs)
 
     def remove(self, output: Output, cause: str, drain: bool = False) -> None:
         """Close an output and its viewers."""
         if self._outputs.get(output.format) is output:
             del self._outputs[output.format]
         output.close(cause, drain)
-        self._sent_before += output.sent_total
+        self._sent_before += output.sent_total()
         self.rewire()
 
     def track(self, target: str) -> Track | str:
@@ -423,7 +516,7 @@ class Stream:
         if track is not None:
             return track
         if self._registry.transcoders is None:
-            return f"{target} needs a transcoder, and none is set up"
+            return _no_transcoder(target)
         assert self.audio is not None  # noqa: S101 - asked for only when there is sound
         track = Track(self, target)
         cached = [frame for frame in self.gop.frames if frame.kind != VIDEO and frame.config == self.audio]
@@ -494,8 +587,8 @@ class Stream:
         if target in ("source", self.audio.codec):
             note = unsupported(fmt.container, self.audio)
         elif target not in self._tracks:
-            track = self.track(target)
-            note = track if isinstance(track, str) else unsupported(fmt.container, track.config)
+            transcoders = self._registry.transcoders
+            note = transcoders.available(target, self.audio) if transcoders is not None else _no_transcoder(target)
         if note and (fmt.media == "a" or fmt.audio not in ("auto", "none")):
             raise refuse("audio", self.audio.codec, note)
         return note
@@ -632,7 +725,7 @@ class Stream:
             gop_frames=len(self.gop.frames),
             gop_bytes=self.gop.bytes,
             viewers=self.viewer_count(),
-            sent_bytes=self._sent_before + sum(output.sent_total for output in self._outputs.values()),
+            sent_bytes=self._sent_before + sum(output.sent_total() for output in self._outputs.values()),
             uptime_s=round(self.clock.seconds() - self.opened, 3),
             merge_ms=tick,
         )
@@ -660,6 +753,10 @@ class Stream:
 
     def _emit(self, name: str, detail: str, peer: str = "") -> None:
         self._registry.emit(name, self.key, self, detail, peer or (self.source.peer if self.source is not None else ""))
+
+
+def _no_transcoder(target: str) -> str:
+    return f"{target} needs a transcoder, and none is set up"
 
 
 def _describe(config: VideoConfig | AudioConfig | None) -> str:

@@ -192,6 +192,17 @@ class Viewer:
             note=self._output.note,
         )
 
+    def insert(self, data: bytes) -> None:
+        """A whole control frame (a WebSocket ping or pong) between two messages; dropped with the rest when the queue overflows."""
+        if self.closed or self._lost:
+            return
+        if self.busy:
+            self._enqueue(Chunk(data, None, self._queue[-1].version if self._queue else self.version, self._output.now()))
+        elif not self._deliver(data, True) and self.started and not self._lost:
+            self._settle()
+            self.version = self._output.flushed_version()
+            self._output.viewer_busy(self)
+
     # called by the output ---------------------------------------------------
 
     def start(self, burst: bytes, version: int, now: float) -> None:
