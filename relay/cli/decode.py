@@ -125,7 +125,9 @@ def codec_for(vector: Mapping[str, Any]) -> Any:
 
         return dump_jt1078
     if protocol == "jt809":
-        raise InputError("jt809 is not supported yet")
+        from relay.cli import dump_jt809
+
+        return dump_jt809
     raise InputError(f"protocol {protocol!r} is not known")
 
 
