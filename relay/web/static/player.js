@@ -205,8 +205,9 @@ export class Player {
     this.ticked = now;
     const stats = this.stats, quality = this.video.getVideoPlaybackQuality?.();
     if (!this.video.requestVideoFrameCallback && quality) stats.frames = quality.totalVideoFrames;
-    stats.kbps += 0.4 * ((stats.bytes - stats.bytesAtTick) * 8 / 1000 / seconds - stats.kbps);
-    stats.fps += 0.4 * ((stats.frames - stats.framesAtTick) / seconds - stats.fps);
+    const weight = stats.fps < 1 ? 1 : 0.3;    // the first figure at once, then smoothed
+    stats.kbps += weight * ((stats.bytes - stats.bytesAtTick) * 8 / 1000 / seconds - stats.kbps);
+    stats.fps += weight * ((stats.frames - stats.framesAtTick) / seconds - stats.fps);
     stats.bytesAtTick = stats.bytes;
     stats.framesAtTick = stats.frames;
     stats.dropped = quality ? quality.droppedVideoFrames : 0;

@@ -145,24 +145,23 @@ export class Tile {
     this.covered = shown;
     const parts = [];
     if (state === "failed") {
-      parts.push(icon("warn", true), make("p", { class: "cause", role: "alert" }, failure.message));
+      parts.push(make("p", { class: "cause", role: "alert" }, failure.message));
       if (failure.hint) parts.push(make("p", { class: "hint" }, failure.hint));
       if (player.hops.size) parts.push(this.hops(player, failure.hop || true));
-      if (player.retryIn) parts.push(make("p", { class: "again" }, t("again_in", { s: player.retryIn })));
-      parts.push(make("div", { class: "actions" }, make("button", { type: "button", onclick: () => { player.withoutSound = false; player.start(); } }, t("retry"))));
+      parts.push(make("div", { class: "actions" }, make("button", { type: "button", onclick: () => { player.withoutSound = false; player.start(); } }, t("retry")),
+        player.retryIn ? make("span", { class: "again" }, t("again_in", { s: player.retryIn })) : null));
     } else if (state === "stalled") {
       parts.push(icon("warn", true), make("p", { class: "cause" }, t("stalled", { s: player.silent })), make("p", { class: "hint" }, t("stalled_hint")));
     } else {
       parts.push(make("p", { class: "cause" }, t("waiting")), this.hops(player, false));
     }
-    for (const part of parts) if (part.classList?.contains("cause")) part.classList.add("shown");
     this.cover.replaceChildren(...parts);
   }
 
-  /** The way from the request to the picture, hop by hop, with the milliseconds each was reached at. */
+  /** The way from the request to the picture, hop by hop, with the milliseconds each was reached at; after a failure only as far as it went. */
   hops(player, failed) {
     const reached = HOPS.filter((hop) => player.hops.has(hop)).length;
-    return make("ol", { class: "hops" }, ...HOPS.map((hop, at) => {
+    return make("ol", { class: "hops" }, ...HOPS.slice(0, failed ? reached + 1 : HOPS.length).map((hop, at) => {
       const done = player.hops.has(hop);
       const now = !done && at === reached;
       return make("li", { class: done ? "done" : now ? (failed ? "failed" : "now") : "" }, make("span", {}, t(`hop_${hop}`)),
