@@ -26,6 +26,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from relay.core import live_failure as failures
@@ -44,6 +45,8 @@ if TYPE_CHECKING:
     from relay.core.admission import Expected
     from relay.core.live import Live
     from relay.core.terminal_state import Terminal
+
+log = Logger()
 
 MAIN, SUB = "main", "sub"
 
@@ -402,6 +405,8 @@ class LiveChannel:
             self.trace.mark(FIRST_KEY_FRAME, self.now(), detail)
         if not self._started:
             self._started = True
+            steps = f"asked for: {self.trace.describe()}" if self.trace is not None and self._asks else "not asked for"
+            log.info("{key} runs: {codec} ({steps})", key=str(self.key), codec=detail, steps=steps)
             self._owner.events.publish("stream.started", sim=self.key.sim, channel=self.key.channel, codec=detail)
         self._arbitrate()
 
@@ -428,6 +433,7 @@ class LiveChannel:
             lease.end(cause)
         if self._started:
             self._started = False
+            log.info("{key} ended: {cause}", key=str(self.key), cause=cause)
             self._owner.events.publish("stream.ended", sim=self.key.sim, channel=self.key.channel, reason=cause)
         if self._waiters and self.state in (State.REQUESTING, State.RUNNING):
             if self.state is State.RUNNING:
@@ -563,6 +569,7 @@ class LiveChannel:
     def _tell_stubborn(self, what: str) -> None:
         if not self._stopping.may_tell(self.now()):
             return
+        log.warn("{key} was told to stop {told} times and went on; {what}", key=str(self.key), told=self._stopping.told, what=what)
         self._owner.terminals.send(self.key.sim, RealtimeAvControl(channel=self.key.channel, command=AvCommand.CLOSE))
         self._owner.events.publish("stream.not_stopped", sim=self.key.sim, channel=self.key.channel, told=self._stopping.told, what=what)
 
