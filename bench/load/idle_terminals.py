@@ -27,9 +27,6 @@ import tempfile
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
-
 from relay.jt808.framing import Deframer, frame
 from relay.jt808.header import Header, decode_frame
 from relay.jt808.messages.general import Registration
@@ -37,6 +34,8 @@ from relay.jt808.messages.location import LocationReport
 from relay.jt808.messages.parameters import ParametersResponse, TerminalAttributes
 from relay.jt808.messages.video import AvAttributes
 from relay.jt808.params import AvChannel, AvChannels
+
+ROOT = Path(__file__).resolve().parents[2]
 
 CONFIG = """
 [terminals]
