@@ -39,6 +39,7 @@ from relay.web.router import Call, Permission, Route
 from relay.wire import FieldError
 
 _ALIAS_FORBIDDEN = frozenset("/\\_.?#%*")  #: an alias stands in URLs before _channel
+_NUMBER = re.compile(r"[0-9A-Fa-f]{1,20}")
 _MESSAGE_ID = re.compile(r"(?:0[xX])?([0-9A-Fa-f]{4})")
 
 #: status and hint of what a terminal did with a request
@@ -163,14 +164,15 @@ class TerminalApi:
     async def add(self, call: Call) -> dict[str, Any]:
         """A new row; 409 when the number or the alias is taken."""
         change: TerminalNew = call.body
-        phone = change.phone.strip()
-        return await self._write(phone, change, fresh=True)
+        if not _NUMBER.fullmatch(change.phone):  # a schema's $ lets a newline pass
+            raise Problem(400, "phone is 1 to 20 digits.", code="bad_body")
+        return await self._write(change.phone, change, fresh=True)
 
     async def put(self, call: Call) -> dict[str, Any]:
         """The whole row; what is left out is emptied, except the authentication code."""
         name = call.path["sim"]
         row = await self._rows.get(await self._names.sim(name) or name)
-        if row is None and not re.fullmatch("[0-9A-Fa-f]{1,20}", name, re.ASCII):
+        if row is None and not _NUMBER.fullmatch(name):
             raise Problem(404, f"Terminal {name} is not known.", code="unknown_terminal", hint="Its number is needed to add it.")
         return await self._write(row.phone if row is not None else name, call.body, fresh=False)
 
