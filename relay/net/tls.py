@@ -15,8 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
-from OpenSSL import SSL
+from OpenSSL import SSL, crypto
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from twisted.internet.protocol import Factory
 from twisted.internet.ssl import CertificateOptions
@@ -92,18 +91,15 @@ def _context(certificate: str, key: str) -> SSL.Context:
     context: SSL.Context = CertificateOptions().getContext()
     try:
         context.use_certificate_chain_file(certificate)
-        # OpenSSL's own reader would ask for an encrypted key's pass phrase at the console; this one raises TypeError
-        private: Any = load_pem_private_key(Path(key).read_bytes(), None)
-        context.use_privatekey(private)
+        # with a pass phrase given, an encrypted key fails instead of being asked for at the console
+        context.use_privatekey(crypto.load_privatekey(crypto.FILETYPE_PEM, Path(key).read_bytes(), b""))
         context.check_privatekey()
-    except TypeError:
-        raise ValueError("the key is encrypted; store it without a pass phrase, readable by the relay alone") from None
-    except SSL.Error as problem:
+    except (SSL.Error, crypto.Error) as problem:
         raise ValueError(_reason(problem)) from None
     return context
 
 
-def _reason(problem: SSL.Error) -> str:
+def _reason(problem: Exception) -> str:
     """OpenSSL's own words out of its list of tuples."""
     stack = problem.args[0] if problem.args else None
     if isinstance(stack, list) and stack:
