@@ -519,7 +519,7 @@ class Terminals:
             return
 
         def looked(version: int) -> Deferred[None] | None:
-            changed = self._store_version is not None and version != self._store_version
+            changed = version != self._store_version  # the first look too: something may have changed since the start
             self._store_version = version
             return self.refresh() if changed else None
 
