@@ -87,6 +87,10 @@ class Listeners:
         bound = self._bound.get(key)
         return bound.port if bound else 0
 
+    def all(self) -> list[Bound]:
+        """Every socket."""
+        return list(self._bound.values())
+
     def described(self) -> str:
         """``media.live_tcp_port 0.0.0.0:1078`` … of all that are adopted."""
         return ", ".join(f"{one.wanted.key} {one.wanted.kind} {show(one.wanted.host, one.port)}" for one in self._bound.values() if one.listening)
