@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from OpenSSL import SSL, crypto
+from OpenSSL import SSL
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from twisted.internet.protocol import Factory
 from twisted.internet.ssl import CertificateOptions
@@ -88,18 +88,19 @@ def wrap(factory: Factory, certificate: ReloadingCertificate, clock: Any) -> TLS
 
 def _context(certificate: str, key: str) -> SSL.Context:
     """Twisted's defaults (TLS 1.2 and later, modern ciphers) with this chain and key; ValueError when they cannot be used."""
+    if b"ENCRYPTED" in Path(key).read_bytes():  # both forms of PEM say so; OpenSSL would ask for the pass phrase at the console
+        raise ValueError("the key is encrypted; store it without a pass phrase, readable by the relay alone")
     context: SSL.Context = CertificateOptions().getContext()
     try:
         context.use_certificate_chain_file(certificate)
-        # with a pass phrase given, an encrypted key fails instead of being asked for at the console
-        context.use_privatekey(crypto.load_privatekey(crypto.FILETYPE_PEM, Path(key).read_bytes(), b""))
+        context.use_privatekey_file(key)
         context.check_privatekey()
-    except (SSL.Error, crypto.Error) as problem:
+    except SSL.Error as problem:
         raise ValueError(_reason(problem)) from None
     return context
 
 
-def _reason(problem: Exception) -> str:
+def _reason(problem: SSL.Error) -> str:
     """OpenSSL's own words out of its list of tuples."""
     stack = problem.args[0] if problem.args else None
     if isinstance(stack, list) and stack:
