@@ -2,11 +2,11 @@
 
 ::
 
-    +--------------------------------------+
-    | CH1                            00001 |  frame in the channel's own colour, channel and end of the SIM number
+    +--------------------------------------+  frame in the channel's own colour; empty at the top, where players write
     |  +--------------------------------+  |
     |  |  seven bars                    |  |
     |  |  grey ramp                     |  |
+    |  |  CH1                    00001  |  |  channel and end of the SIM number
     |  |      12 : 34 : 56 . 7          |  |  the time of the picture, tenths of a second
     |  |            (o)                 |  |  a ball bounces
     |  |  >>>>                          |  |  a bar sweeps
@@ -143,11 +143,12 @@ class Layout:
         self.digit = digit  #: width of a digit
         self.point = max(1, digit // 2)  #: width of a colon
         self.clock_rows = max(2, round(1.5 * digit))
-        self.header = 2 if rows >= 14 else 1
-        left_over = rows - self.header - self.clock_rows - 3
-        self.bars = self.header  #: first row
+        self.label_rows = 2 if rows >= 14 else 1
+        left_over = rows - self.label_rows - self.clock_rows - 4
+        self.bars = 1  #: first row
         self.ramp = self.bars + (left_over + 1) // 2
-        self.clock = self.ramp + 1
+        self.label = self.ramp + 1
+        self.clock = self.label + self.label_rows
         self.arena = self.clock + self.clock_rows
         self.sweep = rows - 2
         self.lamps = rows - 1
@@ -411,23 +412,25 @@ class Pattern:
         canvas = Canvas(self.width, self.height)
         left, right = 16 * layout.border, self.width - 16 * layout.border
         canvas.fill(0, 0, self.width, self.height, self.hue)
-        self._draw_header(canvas, f"CH{channel}", sim, left, right)
         edges = [left + (right - left) * i // 14 * 2 for i in range(8)]
         for paint, begin, end in zip(BARS, edges, edges[1:], strict=False):
             canvas.fill(begin, 16 * layout.bars, end, 16 * layout.ramp, paint)
         canvas.fill(edges[-1], 16 * layout.bars, right, 16 * layout.ramp, BARS[-1])
         for x in range(left, right, 2):
             grey = 16 + 219 * (x - left) // (right - left - 2)
-            canvas.fill(x, 16 * layout.ramp, x + 2, 16 * layout.clock, Colour(grey, 128, 128))
-        canvas.fill(left, 16 * layout.clock, right, 16 * layout.lamps, PANEL)
+            canvas.fill(x, 16 * layout.ramp, x + 2, 16 * layout.label, Colour(grey, 128, 128))
+        canvas.fill(left, 16 * layout.label, right, 16 * layout.lamps, PANEL)
+        self._write_label(canvas, f"CH{channel}", sim, left, right)
         for y in range(16 * layout.arena, 16 * layout.sweep):
             start = y * self.width + left
             canvas.y[start : start + right - left] = bytes(_PAPER[16 * (y % 16) : 16 * (y % 16) + 16]) * layout.inner
         return canvas.tiles()
 
-    def _draw_header(self, canvas: Canvas, name: str, sim: str, left: int, right: int) -> None:
-        height, top = (24, 4) if self.layout.header == 2 else (16, 0)
-        room = (right - left) // 16 - len(name) - 1
-        canvas.print(name, left, top, 16, height, INK)
+    def _write_label(self, canvas: Canvas, name: str, sim: str, left: int, right: int) -> None:
+        layout = self.layout
+        height, top, inset = (24, 16 * layout.label + 4, 16) if layout.label_rows == 2 else (16, 16 * layout.label, 0)
+        ink = Colour(200, self.hue.u, self.hue.v)
+        room = (right - left - 2 * inset) // 16 - len(name) - 1
+        canvas.print(name, left + inset, top, 16, height, ink)
         tail = sim[-min(8, room) :] if room > 0 else ""
-        canvas.print(tail, right - 16 * len(tail), top, 16, height, INK)
+        canvas.print(tail, right - inset - 16 * len(tail), top, 16, height, ink)
