@@ -110,7 +110,11 @@ def decode_vector(vector: Mapping[str, Any]) -> dict[str, Any]:
         raw = bytes.fromhex(text)
     except ValueError:
         raise InputError("hex is not a string of hex digits") from None
-    return {"fields": codec_for(vector).decode_object(vector, raw)}
+    fields = codec_for(vector).decode_object(vector, raw)
+    if "error" in fields:
+        # a stream that breaks off: what was in it until then, and why it ends
+        return {"ok": False, "error": fields["error"], "fields": fields}
+    return {"fields": fields}
 
 
 def codec_for(vector: Mapping[str, Any]) -> Any:
@@ -141,7 +145,7 @@ def answer_lines(file: str, work: Callable[[Mapping[str, Any]], dict[str, Any]])
             answer.update(ok=False, error=f"not a JSON object: {vector}" if isinstance(vector, str) else "not a JSON object")
         else:
             try:
-                answer.update(ok=True, **work(vector))
+                answer.update({"ok": True, **work(vector)})
             except FrameError as problem:
                 answer.update(ok=False, error=problem.reason, detail=str(problem))
             except FieldError as problem:

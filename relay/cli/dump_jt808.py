@@ -8,10 +8,12 @@ from typing import Any
 
 from relay.cli.dump_table import InputError, Table, row_fields
 from relay.errors import DecodeError, FrameError, ProtocolError
+from relay.jt808.attachment import AttachedFile, AttachmentLink, ChunkCame, Data, MessageCame
 from relay.jt808.framing import checksum, unescape
 from relay.jt808.header import MAX_BODY, Header, decode_frame
 from relay.jt808.items import ITEMS
 from relay.jt808.messages import MESSAGES, OpaqueBody, decode_body, decode_message
+from relay.jt808.messages.safety import FileBegin, FileEnd
 from relay.jt808.params import PARAMETERS
 from relay.wire import Dump, Fault, FieldError, Row, dump
 
@@ -35,7 +37,54 @@ def decode_object(vector: Mapping[str, Any], raw: bytes) -> dict[str, Any]:
             return family.decode(raw, edition).fields()
         except Fault as fault:
             raise DecodeError(str(kind), fault.offset, fault.problem) from None
+    if kind == "stream":
+        return _decode_stream(raw, vector)
     raise InputError(f"kind {kind!r} is not known for jt808")
+
+
+def _decode_stream(raw: bytes, vector: Mapping[str, Any]) -> dict[str, Any]:
+    """All that an attachment connection received: its units, its files, and what the server answers."""
+    dialect = vector.get("dialect")
+    link = AttachmentLink(dialect if isinstance(dialect, str) else "")
+    link.receive(raw)
+    link.finish()
+    units: list[dict[str, Any]] = []
+    parts: dict[bytes, dict[int, bytes]] = {}
+    for event in link.events():
+        if isinstance(event, MessageCame):
+            unit: dict[str, Any] = {"msg_id": event.header.msg_id, "serial_no": event.header.serial}
+            if isinstance(event.body, (FileBegin, FileEnd)):
+                unit["file_name"] = str(event.body.file_name)
+            units.append(unit)
+        elif isinstance(event, ChunkCame):
+            units.append({"file_name": event.name, "offset": event.offset, "length": event.length, **({"error": event.error} if event.error else {})})
+        elif isinstance(event, Data):
+            parts.setdefault(event.file.name_bytes, {})[event.offset] = event.data
+    result: dict[str, Any] = {"units": units, "files": [_file(file, parts.get(file.name_bytes, {})) for file in link.files.values()]}
+    replies = []
+    for piece in link.bytes_to_send().split(b"\x7e"):
+        if piece:
+            header, body = decode_frame(piece)
+            replies.append({"msg_id": header.msg_id, **decode_message(header, body).fields()})
+    result["replies"] = replies
+    if link.failed is not None:
+        result["error"] = link.failed.reason
+    return result
+
+
+def _file(file: AttachedFile, parts: Mapping[int, bytes]) -> dict[str, Any]:
+    one: dict[str, Any] = {
+        "file_name": file.name,
+        "file_size": file.size,
+        "received": [list(part) for part in file.received.ranges],
+        "complete": file.complete,
+    }
+    if file.complete:
+        content = bytearray(file.size)
+        for offset, data in parts.items():
+            content[offset : offset + len(data)] = data
+        one["content"] = content.hex()
+    return one
 
 
 def _decode_frame(raw: bytes, edition: int) -> dict[str, Any]:

@@ -69,6 +69,8 @@ class Codec:
     store: Callable[[Any], Any] | None = None
     #: an empty rest is a value ("" or b"" or []), not an absence
     takes_rest = False
+    #: None is a value of its own, which takes no bytes wherever the field stands
+    nullable = False
     #: the field that holds this one's size
     sized_by: str = ""
 

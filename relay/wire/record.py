@@ -145,6 +145,8 @@ class Bound:
         """Write this one field; False if it is absent."""
         value = getattr(record, self.name)
         if value is None:
+            if self.codec.nullable:
+                return True
             if self.info.optional or (self.when is not None and not self.when(record)):
                 return False
             raise FieldError(self.name, "must be given" + (f" when {self.when.text}" if self.when is not None else ""))
@@ -444,7 +446,7 @@ class Record(metaclass=RecordType):
                     value = bound.codec.from_fields(given, edition)
                 except FieldError as problem:
                     raise problem.under(name) from None
-            elif bound is None or info.optional or info.when is not None or name in plan.measures:
+            elif bound is None or info.optional or info.when is not None or bound.codec.nullable or name in plan.measures:
                 value = None
             elif info.default is not _MISSING and info.default is not None:
                 value = info.default

@@ -13,6 +13,7 @@ from tests.shared import load_vectors
 
 VECTORS = load_vectors("jt808")
 SOUND = [v for v in VECTORS if "error" not in v["fields"] and "frames" not in v["fields"]]
+SAFETY = load_vectors("jt808-active-safety")
 #: active-safety items and parameters: this file has them raw, a decoder that knows them puts named fields beside
 ACTIVE_SAFETY = {0x64, 0x65, 0x66, 0x67, 0x68, 0x70, 0x71, 0xF364, 0xF365, 0xF366, 0xF367, 0xF370}
 
@@ -54,7 +55,7 @@ def differences(want: Any, got: Any, path: str = "") -> list[str]:
     """Where ``got`` is not what ``want`` says. Beside the ``raw`` of an active-safety entry named fields may stand."""
     if isinstance(want, dict) and isinstance(got, dict):
         beside = "raw" in want and want.get("id") in ACTIVE_SAFETY
-        more = set() if beside else set(got) - set(want)
+        more = set() if beside else set(got) - set(want) - {"peripherals", "peripheral_ids"}
         found = [f"{path}.{key} is not wanted" for key in sorted(more)]
         for key, value in want.items():
             found += differences(value, got[key], f"{path}.{key}") if key in got else [f"{path}.{key} is missing"]

@@ -5,7 +5,7 @@ body)`` also leaves pieces of longer messages and cipher text opaque. ``MESSAGES
 """
 
 from relay.jt808.header import Header
-from relay.jt808.messages import areas, data, general, location, multimedia, parameters, text, video
+from relay.jt808.messages import areas, data, general, location, multimedia, parameters, safety, text, video
 from relay.jt808.messages.areas import VehicleControl, VehicleControlResponse
 from relay.jt808.messages.base import MESSAGES, Body, OpaqueBody
 from relay.jt808.messages.general import (
@@ -130,6 +130,7 @@ __all__ = [
     "location",
     "multimedia",
     "parameters",
+    "safety",
     "text",
     "video",
 ]

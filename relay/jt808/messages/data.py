@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Self
 
 from relay.jt808.messages.base import Body, message
+from relay.jt808.messages.safety import read_peripheral_ids, read_peripherals, without
 from relay.wire import U8, U16, U32, Bcd5, Blob, Bytes32, BytesRest, Date4, Fixed, Record, Str8, Time6, UntilEnd, f
 
 
@@ -102,19 +103,49 @@ PASSTHROUGH_TYPES = {
     0x0B: "transport-licence IC card (道路运输证IC卡信息)",
     0x41: "serial port 1 (串口1透传)",
     0x42: "serial port 2 (串口2透传)",
+    0xF7: "peripherals' state (外设状态信息)",
+    0xF8: "peripherals' information (外设传感器的基本信息)",
 }
 
 
-@message(0x8900, "数据下行透传", "Transparent data down", reply=0x0001)
-class PassthroughDown(Body):
+class _Passthrough(Body):
+    """Content that is a list of peripherals (types 0xF7 and 0xF8 of active safety) is also shown taken apart, under ``BESIDE``."""
+
+    BESIDE: ClassVar[str] = ""
+
     type: U8 = f("透传消息类型", enum=PASSTHROUGH_TYPES)
     data: BytesRest = f("透传消息内容", "content")
+
+    def beside(self) -> Any:
+        """What the content is, if it is known."""
+        raise NotImplementedError
+
+    def fields(self) -> dict[str, Any]:
+        result = super().fields()
+        known = self.beside()
+        if known is not None:
+            result[self.BESIDE] = known
+        return result
+
+    @classmethod
+    def from_fields(cls, fields: Mapping[str, Any], edition: int = 0) -> Self:
+        return super().from_fields(without(fields, cls.BESIDE), edition)
+
+
+@message(0x8900, "数据下行透传", "Transparent data down", reply=0x0001)
+class PassthroughDown(_Passthrough):
+    BESIDE: ClassVar[str] = "peripheral_ids"
+
+    def beside(self) -> Any:
+        return read_peripheral_ids(self.type, self.data)
 
 
 @message(0x0900, "数据上行透传", "Transparent data up", reply=0x8001)
-class PassthroughUp(Body):
-    type: U8 = f("透传消息类型", enum=PASSTHROUGH_TYPES)
-    data: BytesRest = f("透传消息内容", "content")
+class PassthroughUp(_Passthrough):
+    BESIDE: ClassVar[str] = "peripherals"
+
+    def beside(self) -> Any:
+        return read_peripherals(self.type, self.data)
 
 
 @message(0x0901, "数据压缩上报", "Compressed data", reply=0x8001)
