@@ -63,7 +63,7 @@ class Terminals:
     """JT/T 808 listeners, who is admitted, timers."""
 
     host: str = an_address("0.0.0.0")
-    advertise: str = ""  #: address told to others; empty = guessed from the connection
+    advertise: str = a_text("", "name")  #: address told to others; empty = guessed from the connection
     tcp_port: int = a_port(7808)  #: 0 switches a listener off
     udp_port: int = a_port(7808)
     tls_port: int = a_port(0)  #: JT/T 808 in TLS
@@ -83,7 +83,7 @@ class Media:
     """JT/T 1078 listeners, streams, viewers."""
 
     host: str = an_address("0.0.0.0")
-    advertise: str = ""  #: address told to terminals in 0x9101; empty = the address the terminal's signalling link came in on
+    advertise: str = a_text("", "name")  #: address told to terminals in 0x9101; empty = the address the terminal's signalling link came in on
     live_tcp_port: int = a_port(1078)
     live_udp_port: int = a_port(1079)
     playback_tcp_port: int = a_port(1178)
@@ -119,7 +119,7 @@ class Http:
     """Pages, API, media."""
 
     host: str = an_address("0.0.0.0")
-    advertise: str = ""  #: host[:port] in the URLs the API gives out; empty = the request's Host
+    advertise: str = a_text("", "place")  #: host[:port] in the URLs the API gives out; empty = the request's Host
     port: int = a_port(8080)
     platform_port: int = a_port(8078)
     tls_port: int = a_port(0)

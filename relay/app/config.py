@@ -274,6 +274,33 @@ def _host(reader: _Reader, path: str, value: str) -> str:
     return value
 
 
+def _name(reader: _Reader, path: str, value: str) -> str:
+    """What others are told to connect to: it goes into a STRING of 0x9101 whose length is one byte."""
+    if value and not _is_name(value):
+        reader.fault(path, f'must be an address or a host name such as "203.0.113.10", without scheme and port, not {_shown(value)}')
+    return value
+
+
+def _place(reader: _Reader, path: str, value: str) -> str:
+    host, separator, port = value.rpartition(":")
+    if separator and port.isascii() and port.isdigit() and int(port) <= 65535:
+        if host.startswith("[") and host.endswith("]") and ":" in host:
+            host = host[1:-1]
+    else:
+        host = value[1:-1] if value.startswith("[") and value.endswith("]") else value
+    if value and not _is_name(host):
+        reader.fault(path, f'must be host or host:port such as "video.example:8443", not {_shown(value)}')
+    return value
+
+
+def _is_name(value: str) -> bool:
+    try:
+        ipaddress.ip_address(value)
+    except ValueError:
+        return len(value) <= 253 and re.fullmatch(r"(?i)[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*\.?", value) is not None
+    return True
+
+
 def _port_range(reader: _Reader, path: str, value: str) -> str:
     if value in ("", "0"):
         return ""
@@ -334,6 +361,8 @@ def _store_url(reader: _Reader, path: str, value: str) -> str:
 
 _CHECKS = {
     "host": _host,
+    "name": _name,
+    "place": _place,
     "port_range": _port_range,
     "network": _network,
     "origin": _origin,
@@ -377,6 +406,8 @@ def _together(settings: Settings, faults: list[ConfigError]) -> None:
         if bool(section.tls_certificate) != bool(section.tls_key):
             missing = "tls_key" if section.tls_certificate else "tls_certificate"
             faults.append(ConfigError(f"{name}.{missing}", "tls_certificate and tls_key go together"))
+        elif section.tls_certificate:
+            _certificate(section.tls_certificate, section.tls_key, name, faults)
         if getattr(section, "tls_port", 0) and not section.tls_certificate:
             faults.append(ConfigError(f"{name}.tls_certificate", f"{name}.tls_port needs tls_certificate and tls_key"))
     taken: dict[tuple[str, int], list[tuple[str, str]]] = {}
@@ -391,6 +422,15 @@ def _together(settings: Settings, faults: list[ConfigError]) -> None:
         taken[kind, port].append((key, host))
     if settings.auth.signing_key_old and not settings.auth.signing_key:
         faults.append(ConfigError("auth.signing_key", "missing beside signing_key_old: the new key goes here, the former one there"))
+
+
+def _certificate(certificate: str, key: str, section: str, faults: list[ConfigError]) -> None:
+    from relay.net.tls import ReloadingCertificate  # OpenSSL takes a tenth of a second to load: only where there is a certificate
+
+    try:
+        ReloadingCertificate(certificate, key, lambda: 0.0, section)
+    except ConfigError as problem:
+        faults.append(problem)
 
 
 def _any(host: str) -> bool:

@@ -20,6 +20,7 @@ from twisted.logger import Logger
 log = Logger(namespace="relay.app")
 
 DESCRIPTORS_MAX = 1 << 20  #: enough for all limits of the configuration together; some systems say "infinite"
+DESCRIPTORS_FEW = 4096  #: with fewer than this somebody forgot to raise the limit
 GC_THRESHOLD = (20000, 20, 20)  #: a full collection with thousands of connections takes 12 ms, and frames and packets make no cycles
 
 
@@ -32,12 +33,17 @@ def raise_descriptors() -> None:
     """Every connection is one: take as many as the system lets us."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wish = DESCRIPTORS_MAX if hard == resource.RLIM_INFINITY else min(hard, DESCRIPTORS_MAX)
-    if soft == resource.RLIM_INFINITY or soft >= wish:
+    if soft == resource.RLIM_INFINITY:
         return
-    try:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wish, hard))
-    except (OSError, ValueError) as problem:
-        log.warn("only {soft} descriptors can be open: {problem}", soft=soft, problem=str(problem))
+    if soft < wish:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wish, hard))
+            soft = wish
+        except (OSError, ValueError):  # a container's rule: what we have must do
+            pass
+    if soft < DESCRIPTORS_FEW:
+        text = "only {count} descriptors may be open, and every connection is one: raise the limit (ulimit -n, LimitNOFILE=)"
+        log.warn(text, count=soft)
 
 
 def freeze_garbage() -> None:

@@ -213,6 +213,31 @@ def test_certificate_and_key_go_together_and_must_be_readable(tmp_path: Path) ->
     }
 
 
+@pytest.mark.parametrize("value", ["", "203.0.113.10", "relay.example", "::1", "relay-1.example.", "xn--fiq228c.example"])
+def test_what_others_are_told_is_an_address_or_a_name(tmp_path: Path, value: str) -> None:
+    assert settings(tmp_path, f'[media]\nadvertise = "{value}"\n').media.advertise == value
+
+
+@pytest.mark.parametrize("value", ["http://203.0.113.10", "203.0.113.10:1078", "two words", "-x", "a..b", "x" * 254, "车.example"])
+def test_other_things_are_not(tmp_path: Path, value: str) -> None:
+    assert list(faults(tmp_path, f'[media]\nadvertise = "{value}"\n')) == ["media.advertise"]
+
+
+@pytest.mark.parametrize("value", ["relay.example", "relay.example:8443", "203.0.113.10:80", "[::1]:80", "[::1]"])
+def test_the_web_is_told_with_or_without_a_port(tmp_path: Path, value: str) -> None:
+    assert settings(tmp_path, f'[http]\nadvertise = "{value}"\n').http.advertise == value
+
+
+@pytest.mark.parametrize("value", ["https://relay.example", "relay.example:x", "relay.example:70000", "relay.example/path", "[::1", ":80", "::1"])
+def test_but_without_a_scheme_or_path(tmp_path: Path, value: str) -> None:
+    assert list(faults(tmp_path, f'[http]\nadvertise = "{value}"\n')) == ["http.advertise"]
+
+
+def test_a_certificate_that_is_none_is_told_by_its_key(tmp_path: Path) -> None:
+    write(tmp_path, "nothing of the sort", "cert.pem")
+    assert list(faults(tmp_path, '[http]\ntls_certificate = "cert.pem"\ntls_key = "cert.pem"\n')) == ["http.tls_certificate"]
+
+
 # -- secrets
 
 
