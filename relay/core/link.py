@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 
 from relay.errors import RelayError
 from relay.hub.merge import DelayedCall
@@ -16,7 +17,7 @@ from relay.jt808.header import Header
 from relay.jt808.messages.base import Body, OpaqueBody
 from relay.jt808.session import Session
 from relay.jt808.session_events import Accepted, BusyError, Ended, Event, Failed, Phase, Replied, Role
-from relay.jt808.session_replies import RESULT_WORDS
+from relay.jt808.session_replies import RESULT_WORDS, TERMINAL_GENERAL
 from relay.jt808.session_requests import Request
 
 if TYPE_CHECKING:
@@ -176,8 +177,12 @@ class Link:
         if isinstance(event, Replied):
             if event.problem:
                 waiting.errback(BadReplyError(self.sim, f"the answer to {name} cannot be read: {event.problem}"))
-            else:
-                waiting.callback(event.message if event.message is not None else OpaqueBody(event.header.msg_id if event.header else 1, event.body))
+                return
+            message = event.message
+            if message is None:
+                message = OpaqueBody(event.header.msg_id if event.header is not None else TERMINAL_GENERAL, event.body)
+            self._terminals.told(self, message)
+            waiting.callback(message)
         elif event.reason == "refused":
             word = RESULT_WORDS.get(event.result, f"result {event.result}")
             waiting.errback(RefusedError(self.sim, f"the terminal answered {name} with {event.result} ({word})", event.result))
@@ -204,15 +209,15 @@ class Link:
         question = self._queue.pop(0)
         terminals = self._terminals
 
-        def heard(answer: Body) -> None:
-            terminals.told(self, answer)
-
-        def not_heard(failure: object) -> None:
+        def not_heard(failure: Failure) -> Failure | None:
+            if not isinstance(failure.value, RequestError):
+                return failure
             terminals.counts["questions unanswered"] += 1
+            return None
 
         waiting = self.request(question, timeout_s=terminals.settings.reply_timeout_s, repeats=0)
-        waiting.addCallbacks(heard, not_heard)
-        waiting.addBoth(lambda _: self._ask_next() if self.open else None)
+        waiting.addErrback(not_heard)
+        waiting.addCallback(lambda _: self._ask_next() if self.open else None)
 
     # ---- inside ---------------------------------------------------------------------------------------------------------
 

@@ -269,21 +269,24 @@ class Terminals:
             terminal.counts[msg_id] = terminal.counts.get(msg_id, 0) + 1
         if event.message is not None:
             self._learn(terminal, event.message)
-            report = terminal.take_location(event.message, terminal.last_seen)
-            if report is not None:
-                self._alarms(terminal, report)
         for watcher in list(self._message_watchers):
             watcher(terminal, event)
         if link.session.phase is Phase.NEW:  # 0x0003
             self._deregistered(terminal, link)
 
     def told(self, link: Link, answer: Body) -> None:
-        """The answer to one of the questions asked after authentication."""
+        """The reply to a request, whoever made it."""
         terminal = self._online.get(link.sim)
         if terminal is not None and terminal.link is link:
+            terminal.last_seen = self.wall()
             self._learn(terminal, answer)
 
     def _learn(self, terminal: Terminal, message: Body) -> None:
+        """What a message or a reply tells about the terminal."""
+        report = terminal.take_location(message, terminal.last_seen)
+        if report is not None:
+            self._alarms(terminal, report)
+            return
         changed: list[str] = []
         if isinstance(message, TerminalAttributes):
             changed = terminal.take_attributes(message)

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -273,8 +274,6 @@ class _Routes:
         self._known: dict[str, str] = {}
 
     def source(self, host: str) -> str:
-        import socket
-
         if host not in self._known:
             if len(self._known) >= self.REMEMBERED:
                 self._known.clear()

@@ -10,7 +10,7 @@ from relay.core.link import BadReplyError, NoReplyError, RefusedError, TerminalO
 from relay.core.throttle import Flapping, PeerLog
 from relay.jt808.items import VideoAlarms
 from relay.jt808.messages.general import LinkCheck, TerminalGeneralResponse
-from relay.jt808.messages.location import BatchLocation, Location, LocationReport
+from relay.jt808.messages.location import BatchLocation, Location, LocationQuery, LocationQueryResponse, LocationReport
 from relay.jt808.messages.parameters import ParametersResponse, QueryAttributes, QueryParameters, TerminalAttributes
 from relay.jt808.messages.video import AvAttributes
 from relay.jt808.params import AvChannel, AvChannels
@@ -469,6 +469,17 @@ def test_it_is_asked_about_itself_politely_one_after_another():
     device.read()
     world.clock.advance(100.0)
     assert device.commands() == []
+
+
+def test_what_somebody_asked_for_is_learnt_too():
+    world = World()
+    device = world.online()
+    replies = []
+    world.terminals.request(PHONE, LocationQuery()).addCallback(replies.append)
+    [(header, _)] = device.commands()
+    device.say(LocationQueryResponse(reply_serial=header.serial, location=Location(latitude=1_000_000, longitude=2_000_000, time="261121093000")))
+    assert len(replies) == 1
+    assert world.terminals.get(SIM).as_dict()["position"]["latitude"] == 1.0
 
 
 def test_silence_about_itself_is_tolerated():
