@@ -426,7 +426,8 @@ AdasParameters.WIDER = _declare(
     "The same with two alarms more, 64 bytes (粤标).",
 )
 AdasParameters.WIDER.WIDER = None
-PARAMETERS.entry(0xF364, "高级驾驶辅助系统参数", "ADAS parameters", name="adas", note=_NO_CHANGE)(AdasParameters)
+_MORE = "粤标: 64 bytes, two alarms more before reserved"
+PARAMETERS.entry(0xF364, "高级驾驶辅助系统参数", "ADAS parameters", name="adas", note=f"{_NO_CHANGE}; {_MORE}")(AdasParameters)
 
 DsmParameters = _declare(
     "DsmParameters",
@@ -459,7 +460,8 @@ DsmParameters.WIDER = _declare(
     "The same with five alarms more, 66 bytes (粤标).",
 )
 DsmParameters.WIDER.WIDER = None
-PARAMETERS.entry(0xF365, "驾驶员状态监测系统参数", "driver monitoring parameters", name="dsm", note=_NO_CHANGE)(DsmParameters)
+_MORE = "粤标: 66 bytes, five alarms more before reserved"
+PARAMETERS.entry(0xF365, "驾驶员状态监测系统参数", "driver monitoring parameters", name="dsm", note=f"{_NO_CHANGE}; {_MORE}")(DsmParameters)
 
 
 @PARAMETERS.entry(0xF366, "胎压监测系统参数", "tyre pressure parameters", name="tpms", note=_NO_CHANGE)
