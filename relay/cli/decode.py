@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from relay.cli.dump_table import InputError, Table, parse_hex
@@ -28,7 +28,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "words", nargs="*", metavar="PROTOCOL HEX", help=f"{', '.join(PROTOCOLS)}; then the bytes: blanks and 0x are fine; without, standard input"
     )
     parser.add_argument("--edition", type=int, choices=(2011, 2013, 2019), help="layout of the body (default: what the header tells)")
-    parser.add_argument("--body", metavar="ID", help="jt808: the bytes are the unescaped body of this message, as 0x0200")
+    parser.add_argument("--body", metavar="ID", help="the bytes are the unescaped body of this message, as 0x0200; jt809: or the data of this sub-business")
+    for name in ("m1", "ia1", "ic1"):
+        parser.add_argument(f"--{name}", type=int, metavar="N", help=f"jt809: {name.upper()} of the account, for encrypted bodies")
     parser.add_argument("--full", action="store_true", help="do not shorten long fields")
     parser.add_argument("--json", action="store_true", help="one JSON object a message instead of a table")
     parser.add_argument("--jsonl", metavar="FILE", help="a vector file, one JSON object a line; - is standard input")
@@ -69,19 +71,35 @@ def run(args: argparse.Namespace) -> int:
             for one in objects:
                 print(json.dumps(one, ensure_ascii=False))
         return 0
-    raise InputError("jt809 is not decoded yet")
+    return _jt809(raw, args)
 
 
 def _jt808(raw: bytes, args: argparse.Namespace) -> int:
     from relay.cli import dump_jt808
 
-    msg_id = None
-    if args.body is not None:
-        try:
-            msg_id = int(args.body, 0)
-        except ValueError:
-            args.usage_error(f"--body {args.body} is no message id")
-    explained = dump_jt808.explain(raw, args.edition, msg_id)
+    return show(dump_jt808.explain(raw, args.edition, _body_id(args)), args)
+
+
+def _jt809(raw: bytes, args: argparse.Namespace) -> int:
+    from relay.cli import dump_jt809
+
+    if args.edition == 2013:
+        args.usage_error("JT/T 809 has the editions 2011 and 2019")
+    return show(dump_jt809.explain(raw, args.edition, dump_jt809.keys_of_arguments(args), _body_id(args)), args)
+
+
+def _body_id(args: argparse.Namespace) -> int | None:
+    if args.body is None:
+        return None
+    try:
+        return int(args.body, 0)
+    except ValueError:
+        args.usage_error(f"--body {args.body} is no message id")
+        raise
+
+
+def show(explained: Sequence[Any], args: argparse.Namespace) -> int:
+    """Print what ``explain`` found; its faults are the command's."""
     if args.json:
         for one in explained:
             print(json.dumps(one.as_json(), ensure_ascii=False))

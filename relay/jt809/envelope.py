@@ -32,6 +32,29 @@ VEHICLE_FAMILIES = frozenset({
 })  # fmt: skip
 PLATFORM_FAMILIES = frozenset({0x1300, 0x9300, 0x1102, 0x1103, 0x9102, 0x9103})
 ALARM_FAMILIES = frozenset({0x1400, 0x9400})
+#: 业务类型 whose bodies have an envelope: the standard's name and its constant
+FAMILIES: dict[int, tuple[str, str]] = {
+    0x1200: ("主链路动态信息交换消息", "UP_EXG_MSG"),
+    0x1300: ("主链路平台间信息交互消息", "UP_PLATFORM_MSG"),
+    0x1400: ("主链路报警信息交互消息", "UP_WARN_MSG"),
+    0x1500: ("主链路车辆监管消息", "UP_CTRL_MSG"),
+    0x1600: ("主链路静态信息交换消息", "UP_BASE_MSG"),
+    0x1700: ("主链路时效口令交互消息", "UP_AUTHORIZE_MSG"),
+    0x1800: ("主链路实时音视频交互消息", "UP_REALVIDEO_MSG"),
+    0x1900: ("主链路远程录像检索交互消息", "UP_SEARCH_MSG"),
+    0x1A00: ("主链路远程录像回放交互消息", "UP_PLAYBACK_MSG"),
+    0x1B00: ("主链路远程录像下载交互消息", "UP_DOWNLOAD_MSG"),
+    0x9200: ("从链路动态信息交换消息", "DOWN_EXG_MSG"),
+    0x9300: ("从链路平台间信息交互消息", "DOWN_PLATFORM_MSG"),
+    0x9400: ("从链路报警信息交互消息", "DOWN_WARN_MSG"),
+    0x9500: ("从链路车辆监管消息", "DOWN_CTRL_MSG"),
+    0x9600: ("从链路静态信息交换消息", "DOWN_BASE_MSG"),
+    0x9700: ("从链路时效口令交互消息", "DOWN_AUTHORIZE_MSG"),
+    0x9800: ("从链路实时音视频交互消息", "DOWN_REALVIDEO_MSG"),
+    0x9900: ("从链路远程录像检索交互消息", "DOWN_SEARCH_MSG"),
+    0x9A00: ("从链路远程录像回放交互消息", "DOWN_PLAYBACK_MSG"),
+    0x9B00: ("从链路远程录像下载交互消息", "DOWN_DOWNLOAD_MSG"),
+}
 ACKNOWLEDGEMENTS = frozenset({0x1205, 0x1206})
 
 
