@@ -51,6 +51,8 @@ class Connection:
 
     __slots__ = ("_closing", "_drained", "_holding", "_host", "_queue", "_queued", "_site", "_timer", "_unasked", "closed", "factory", "gone", "sink")
 
+    STATUS = 200  #: of the answer that ``begin`` sends, for the access log
+
     def __init__(self) -> None:
         self.closed = False  #: lost or being closed; nothing more is written
         self.gone = False  #: lost
@@ -67,7 +69,7 @@ class Connection:
         """Take the request's connection over and send ``head`` as its answer."""
         self._site: Site = request.channel.site
         self._host: str = request.channel.host
-        transport = take_over(request, self)
+        transport = take_over(request, self, self.STATUS)
         if interfaces.ITCPTransport.providedBy(transport):
             transport.setTcpKeepAlive(True)  # a player that vanished without a word is noticed though nothing is sent to it
         self.sink = sinks(transport)
@@ -210,6 +212,8 @@ class WebSocket(Connection):
     """One WebSocket, from the accepted handshake on."""
 
     __slots__ = ("_missed", "_reader", "close_code")
+
+    STATUS = 101
 
     def __init__(self) -> None:
         super().__init__()

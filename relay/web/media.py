@@ -49,7 +49,7 @@ _log = Logger(namespace="relay.web")
 TYPES = {"flv": "video/x-flv", "mp4": "video/mp4"}
 
 #: causes that the hub gives, and the code that a WebSocket is closed with; what is not here is a plain end
-CLOSE_CODES = {"shutdown": GOING_AWAY, "kicked": POLICY}
+CLOSE_CODES = {"shutdown": GOING_AWAY, "the relay stops": GOING_AWAY, "kicked": POLICY}
 
 #: endings of the contract that a later version serves
 LATER = {
@@ -135,6 +135,7 @@ class MediaConnection(Connection):
             self.holder.lease.first_byte()
 
     def _viewer_closed(self, viewer: Viewer, cause: str) -> None:
+        log_end(viewer, cause)
         self.closed = True
         self.holder.viewer = None  # closed already
         self.time(CLOSE_S, self.sink.abort)
@@ -222,6 +223,7 @@ class MediaSocket(WebSocket):
         return last
 
     def _viewer_closed(self, viewer: Viewer, cause: str) -> None:
+        log_end(viewer, cause)
         self.closed = True
         self.holder.viewer = None  # closed already
         self.time(CLOSE_S, self.sink.abort)
@@ -299,7 +301,7 @@ class Media:
         """Play one channel."""
         container = "flv" if call.request.path.endswith(b"flv") or call.request.path.startswith(b"/video/") else "mp4"
         if call.head:
-            return Answer(content_type=TYPES[container], headers=_MEDIA_HEADERS | {"Content-Type": TYPES[container]})
+            return Answer(headers={"Content-Type": TYPES[container], "Cache-Control": _MEDIA_HEADERS["Cache-Control"]})
         query: MediaQuery = call.query
         stream = call.path.get("stream") or query.stream or ""
         channel = int(call.path["channel"])
@@ -403,10 +405,20 @@ def response_head(container: str) -> bytes:
     return ("\r\n".join([f"HTTP/1.1 200 {PHRASES[200]}", *(f"{name}: {value}" for name, value in headers.items())]) + "\r\n\r\n").encode()
 
 
+def log_end(viewer: Viewer, cause: str) -> None:
+    """One line for a viewer that is over; the access log has its beginning."""
+    stats = viewer.stats()
+    _log.info(
+        "viewer {peer} {who} of {output} ended: {cause}; {bytes} bytes, {drops} drops",
+        peer=stats.peer, who=stats.who, output=stats.format, cause=cause, bytes=stats.bytes, drops=stats.drops,
+    )  # fmt: skip
+
+
 def end_words(cause: str) -> str:
     """Why a stream ended, for people."""
     words = {
         "shutdown": "The relay stops.",
+        "the relay stops": "The relay stops.",
         "kicked": "Closed by an operator.",
         "connection lost": "The terminal's media connection was lost and did not come back.",
         "configuration changed": "The picture's format changed; it goes on with a new connection.",

@@ -204,7 +204,7 @@ class Request(http.Request):
             return
         self.setResponseCode(status, PHRASES.get(status, "Unknown").encode())
         self.responseHeaders.setRawHeaders("Date", [http.datetimeToString()])
-        if body or status not in (204, 304):
+        if body or (status not in (204, 304) and self.method != b"HEAD"):  # a HEAD without a body knows no length
             self.responseHeaders.setRawHeaders("Content-Length", [str(len(body))])
         if body:
             self.responseHeaders.setRawHeaders("Content-Type", [content_type])
@@ -460,8 +460,8 @@ class Site(Factory):
         self._junk = 0
 
 
-def take_over(request: Request, protocol: interfaces.IProtocol) -> interfaces.ITransport:
-    """Give the request's connection to ``protocol``; nothing of twisted.web holds on to it afterwards.
+def take_over(request: Request, protocol: interfaces.IProtocol, status: int = 200) -> interfaces.ITransport:
+    """Give the request's connection to ``protocol``; nothing of twisted.web holds on to it afterwards. ``status`` is for the access log.
 
     ``protocol.makeConnection`` is called with the transport. It must call ``site.connection_lost(host)`` when its connection ends.
     """
@@ -476,6 +476,7 @@ def take_over(request: Request, protocol: interfaces.IProtocol) -> interfaces.IT
         transport.wrappedProtocol = protocol  # TLS: the protocol above it
     else:
         transport.protocol = protocol
+    request.setResponseCode(status)
     site.log(request)
     # Request, channel and transport name each other; these lines let both go without the garbage collector.
     channel.requests.clear()

@@ -14,6 +14,7 @@ from relay.core.alias import Resolver
 from relay.core.live import Live, MediaPorts
 from relay.core.tokens import Signer
 from relay.hub.formats import Options
+from relay.hub.ingest import Ingest
 from relay.hub.merge import Merge
 from relay.hub.registry import Registry
 from relay.hub.stream import Stream
@@ -100,13 +101,6 @@ class Source:
         self.closed = reason
 
 
-class NoIngest:
-    """Frames are pushed as they are."""
-
-    def push(self, raw: Any, now: float) -> list[Frame]:
-        return []
-
-
 class Relay(Server):
     """A relay whose web side is real."""
 
@@ -119,7 +113,7 @@ class Relay(Server):
         self.settings = replace(Settings(), media=Media(**(media or {})), **sections)
         self.signer = Signer("a key of tests, long enough", leeway_s=30)
         self.hub = Registry(
-            self.clock, Options(flv_audio="source", mp4_audio="source"), Merge(self.clock, 0), lambda key: NoIngest(),
+            self.clock, Options(flv_audio="source", mp4_audio="source"), Merge(self.clock, 0), lambda key: Ingest(key.sim, key.channel),
             muxers={"flv": lambda fmt: ToyMuxer(), "mp4": lambda fmt: ToyMuxer()}, unsupported=unsupported,
         )  # fmt: skip
         resolver = Resolver(self.core.terminals, self.rows)
