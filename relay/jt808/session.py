@@ -30,8 +30,7 @@ from relay.identity import phone_key
 from relay.jt808.framing import Deframer
 from relay.jt808.header import Header, decode_frame
 from relay.jt808.messages.base import MESSAGES, Body
-from relay.jt808.messages.general import PlatformResendRequest, RegistrationResponse, ResendRequest, Result, TerminalResendRequest
-from relay.jt808.messages.multimedia import MultimediaResponse
+from relay.jt808.messages.general import RegistrationResponse, ResendRequest, Result, TerminalResendRequest
 from relay.jt808.session_events import (
     Accepted,
     Authenticating,
@@ -51,6 +50,7 @@ from relay.jt808.session_events import (
     Silent,
     Unadmitted,
 )
+from relay.jt808.session_out import MULTIMEDIA, RESEND_UP, Outbox
 from relay.jt808.session_replies import (
     PLATFORM_GENERAL,
     SERIAL_MAY_LACK,
@@ -61,12 +61,11 @@ from relay.jt808.session_replies import (
     expectation,
 )
 from relay.jt808.session_requests import PENDING_MAX, Request, Requests, Verdict
-from relay.jt808.subpackages import Reassembler, SentPieces, split
+from relay.jt808.subpackages import Reassembler
 
 HELD_MAX = 32  #: messages held while the store decides; a terminal sends a few position reports behind its 0x0102
 REPEATS_KEPT = 16  #: (msg_id, serial) remembered to tell repeats; a repeat comes among the next few messages
 WRONG_PROTOCOL_S = 5.0  #: a link that began as another protocol gets so long to show one good frame
-MEDIA_IDS_MAX = 125  #: 重传包总数 of 0x8800
 
 _GENERAL = struct.Struct(">HHB")
 _WORD = struct.Struct(">H")
@@ -76,9 +75,7 @@ AUTHENTICATE = 0x0102
 DEREGISTER = 0x0003
 HEARTBEAT = 0x0002
 TIME_QUERY = 0x0004
-RESEND_UP = 0x0005
 RESEND_DOWN = 0x8003
-MULTIMEDIA = 0x0801
 
 #: how other protocols begin that are met on this port
 _STRANGERS = (
@@ -96,39 +93,31 @@ _STRANGERS = (
 )
 
 
-class Session:
+class Session(Outbox):
     """One link. After every call look at ``events()`` and ``bytes_to_send()``."""
 
     __slots__ = (
-        "_deciding", "_deframer", "_done", "_events", "_held", "_next_serial", "_out", "_parts", "_registration", "_requests", "_sent", "_stranger_at", "_told",
-        "bytes_in", "bytes_out", "duplicates", "edition", "errors", "frames_in", "frames_out", "key", "last_frame", "opened", "options",
-        "phase", "phone", "protocol_version", "role",
+        "_deciding", "_deframer", "_done", "_events", "_held", "_parts", "_registration", "_stranger_at", "_told", "bytes_in", "bytes_out",
+        "duplicates", "errors", "frames_in", "key", "last_frame", "opened", "options", "phase",
     )  # fmt: skip
 
     def __init__(self, role: Role, options: SessionOptions, now: float, phone: str = "", edition: int = 0, protocol_version: int = 1) -> None:
-        self.role = role
+        super().__init__(role, phone, edition, protocol_version)
         self.options = options
         self.phase = Phase.NEW if role is Role.PLATFORM else Phase.READY
-        self.phone = phone  #: as on the wire, repeated in every header
         self.key = phone_key(phone) if phone else ""  #: "" until the first good frame
-        self.edition = edition  #: 2011, 2013, 2019; 0 = not known yet (then 2013 is written)
-        self.protocol_version: int | None = protocol_version if edition >= 2019 else None
         self.opened = now
         self.last_frame = now  #: when the last good frame came
-        self.bytes_in = self.bytes_out = self.frames_in = self.frames_out = self.duplicates = 0
+        self.bytes_in = self.bytes_out = self.frames_in = self.duplicates = 0
         self.errors: dict[str, int] | None = None  #: dropped frames by reason
         self._deframer = Deframer()
-        self._next_serial = 0
-        self._out: list[bytes] = []
         self._events: list[Event] = []
         self._stranger_at = 0.0
         self._told = False
         self._deciding = 0  #: id of the message that is being decided on
         self._registration: tuple[int, bytes] | None = None  #: serial of the last 0x0100 and the frame that answered it
-        # made when first needed: ten thousand idle terminals hold none of these
-        self._requests: Requests | None = None
+        # made when first needed, as those of the outbox
         self._parts: Reassembler | None = None
-        self._sent: SentPieces | None = None
         self._held: list[tuple[Header, bytes]] | None = None
         self._done: OrderedDict[int, tuple[int, int]] | None = None  #: msg_id << 16 | serial -> (CRC of the body, result)
 
@@ -177,7 +166,7 @@ class Session:
                 self._judged(verdict, None, None, b"", "")
         if self._parts is not None:
             for lack in self._parts.missing(now):
-                self._ask_again(lack.msg_id, lack.original_serial, lack.indexes, lack.first_body)
+                self._ask_again(lack)
             for gone in self._parts.tick(now):
                 self._emit(GaveUp(gone.msg_id, f"{gone.received} of {gone.total} sub-packages of 0x{gone.msg_id:04X}: {gone.reason}"))
         if self._stranger_at and now >= self._stranger_at:
@@ -203,25 +192,12 @@ class Session:
                 times.append(deadline)
         return min(times) if times else None
 
-    # ---- out --------------------------------------------------------------------------------------------------------
+    # ---- what happened, and requests ------------------------------------------------------------------------------------
 
     def events(self) -> list[Event]:
         """What happened since the last call."""
         events, self._events = self._events, []
         return events
-
-    def frames_to_send(self) -> list[bytes]:
-        """What is to be written, frame by frame (UDP: one datagram each)."""
-        frames, self._out = self._out, []
-        return frames
-
-    def bytes_to_send(self) -> bytes:
-        """The same for a stream."""
-        return b"".join(self.frames_to_send())
-
-    def send(self, message: Body, now: float) -> int:
-        """Send a message that awaits nothing; gives the serial of its first frame."""
-        return self._send(message)[0]
 
     def request(
         self,
@@ -236,7 +212,9 @@ class Session:
 
         ``timeout_s`` limits the whole; without it only the repeats do. Raises BusyError when too many wait already.
         """
-        requests = self._requests = self._requests or Requests()
+        if self._requests is None:
+            self._requests = Requests()
+        requests = self._requests
         if len(requests) >= PENDING_MAX:
             raise BusyError(f"{len(requests)} requests already await replies of {self.phone}")
         serial, frames = self._send(message)
@@ -258,15 +236,6 @@ class Session:
         """Wait no longer for its reply; no event follows."""
         if self._requests is not None:
             self._requests.drop(request)
-
-    def answer(self, header: Header, result: int = Result.OK) -> None:
-        """The general answer (0x8001 or 0x0001) to one message."""
-        general = PLATFORM_GENERAL if self.role is Role.PLATFORM else TERMINAL_GENERAL
-        self._put(general, _GENERAL.pack(header.serial, header.msg_id, result))
-
-    def reply(self, message: Body) -> int:
-        """A special answer; the caller has put the ``reply_serial`` in."""
-        return self._send(message)[0]
 
     # ---- decisions about admission (platform) ----------------------------------------------------------------------------
 
@@ -388,7 +357,7 @@ class Session:
         else:
             result = Result.NOT_SUPPORTED
         if msg_id == MULTIMEDIA and len(body) >= 4:
-            self._answer_multimedia(header, body[:4])
+            self._answer_multimedia(header.serial, body[:4])
         elif not wants_answer and not acked and msg_id not in UNANSWERED:
             self._answer_once(header, crc32(body), result)
         self._emit(Received(header, message, body, problem, wants_answer))
@@ -410,7 +379,7 @@ class Session:
         msg_id = header.msg_id
         if msg_id in (REGISTER, AUTHENTICATE) and not header.is_subpackage:
             if self._registration is not None and msg_id == REGISTER and header.serial == self._registration[0]:
-                self._out.append(self._registration[1])  # its answer was lost; a new code would make the one on its way worthless
+                self._write((self._registration[1],))  # its answer was lost; a new code would make the one on its way worthless
                 return
             message, problem = _read(msg_id, body, self._layout(header))
             if message is None:
@@ -475,8 +444,7 @@ class Session:
     def _judged(self, verdict: Verdict, header: Header | None, message: Body | None, body: bytes, problem: str) -> None:
         request = verdict.request
         if verdict.outcome == "again":
-            self._out.extend(request.frames)
-            self.frames_out += len(request.frames)
+            self._write(request.frames)
         elif verdict.outcome == "done":
             self._emit(Replied(request, header, message, body, problem))
         elif verdict.outcome == "accepted":
@@ -506,24 +474,6 @@ class Session:
         if len(done) > REPEATS_KEPT:
             done.popitem(last=False)
 
-    def _answer_multimedia(self, header: Header, media_id: bytes, lacking: tuple[int, ...] = ()) -> None:
-        """0x8800: the media id alone when everything arrived, else with the pieces to send again."""
-        serial = header.serial if self.edition == 2011 else None
-        listed = list(lacking) if lacking or self.edition == 2011 else None
-        self.reply(MultimediaResponse(reply_serial=serial, media_id=int.from_bytes(media_id, "big"), package_ids=listed))
-
-    def _ask_again(self, msg_id: int, original_serial: int, indexes: tuple[int, ...], first_body: bytes | None) -> None:
-        """0x8003 (0x0005 from a terminal) for missing pieces; 0x0801 has its own, 0x8800, once the media id is known."""
-        if self.role is Role.TERMINAL:
-            if self.protocol_version is not None:  # 0x0005 exists only since 2019
-                self._put(RESEND_UP, TerminalResendRequest(original_serial=original_serial, package_ids=list(indexes)).encode(2019))
-        elif self.edition == 2011:
-            return  # no 0x8003 before 2013; the terminal repeats by itself what is not acknowledged
-        elif msg_id == MULTIMEDIA and first_body is not None and len(first_body) >= 4:
-            self._answer_multimedia(Header(msg_id, self.phone, original_serial), first_body[:4], indexes[:MEDIA_IDS_MAX])
-        else:
-            self.reply(PlatformResendRequest(original_serial=original_serial, package_ids=list(indexes)))
-
     def _repeat_pieces(self, header: Header, body: bytes) -> None:
         """0x0005 or 0x8003: send the pieces asked for again, unchanged."""
         message, problem = _read(header.msg_id, body, self._layout(header))
@@ -535,8 +485,7 @@ class Session:
         frames = self._sent.repeat(message.original_serial, message.package_ids) if self._sent is not None else []
         if not frames and self.role is Role.PLATFORM:
             self.answer(header, Result.FAILURE)
-        self._out.extend(frames)
-        self.frames_out += len(frames)
+        self._write(frames)
 
     def _encrypted(self, header: Header, body: bytes) -> None:
         """Without a key agreement the body stays what it is; the terminal is told that this is not supported."""
@@ -554,42 +503,6 @@ class Session:
         """Only 0x0100 tells 2011 from 2013."""
         if self.protocol_version is None:
             self.edition = message.edition
-
-    def _send(self, message: Body) -> tuple[int, tuple[bytes, ...]]:
-        pieces = split(message.encode(2019 if self.protocol_version is not None else self.edition or 2013))
-        if len(pieces) == 1:
-            serial = self._serial(1)
-            frame = self._frame(message.KEY, serial, pieces[0])
-            self._out.append(frame)
-            self.frames_out += 1
-            return serial, (frame,)
-        serial = self._serial(len(pieces))
-        frames = tuple(
-            Header(message.KEY, self.phone, (serial + i) & 0xFFFF, 0, 0, self.protocol_version, len(pieces), i + 1).encode(piece)
-            for i, piece in enumerate(pieces)
-        )
-        self._sent = self._sent or SentPieces()
-        self._sent.keep(serial, frames)
-        self._out.extend(frames)
-        self.frames_out += len(frames)
-        return serial, frames
-
-    def _put(self, msg_id: int, body: bytes) -> None:
-        """A short answer."""
-        self._out.append(self._frame(msg_id, self._serial(1), body))
-        self.frames_out += 1
-
-    def _frame(self, msg_id: int, serial: int, body: bytes) -> bytes:
-        return Header(msg_id, self.phone, serial, 0, 0, self.protocol_version).encode(body)
-
-    def _serial(self, count: int) -> int:
-        """The first of ``count`` consecutive serials; one that a waiting request was sent with is not given out again."""
-        first = self._next_serial
-        if self._requests is not None and len(self._requests):
-            while any(self._requests.uses((first + i) & 0xFFFF) for i in range(min(count, PENDING_MAX))):
-                first = (first + 1) & 0xFFFF
-        self._next_serial = (first + count) & 0xFFFF
-        return first
 
     def _look_for_stranger(self, data: bytes, now: float) -> None:
         for prefix, name in _STRANGERS:
