@@ -12,13 +12,17 @@ from relay.codec.frame import VIDEO, Frame
 SOUNDS_A_PICTURE = 8
 
 
+NEVER = 1 << 62
+
+
 class GopCache:
     """Frames from the last key frame on, video and sound interleaved; ``frames`` is empty while there is no whole GOP.
 
-    ``Stream`` appends to ``frames`` itself and calls ``added`` once a read: the limits may be passed by what one read brings.
+    ``Stream`` appends to ``frames`` itself, and calls ``check`` when one of the three ``…_limit`` has been passed; bytes are counted as they
+    were received, so nothing is summed up for a frame. What one read brings may go beyond a limit.
     """
 
-    __slots__ = ("_max_bytes", "_max_frames", "_max_ms", "_max_pictures", "bytes", "frames", "overflows")
+    __slots__ = ("_max_bytes", "_max_frames", "_max_ms", "_max_pictures", "bytes_limit", "dts_limit", "frames", "frames_limit", "overflows")
 
     def __init__(self, max_frames: int, max_bytes: int, max_s: float) -> None:
         self._max_pictures = max_frames
@@ -26,31 +30,39 @@ class GopCache:
         self._max_bytes = max_bytes
         self._max_ms = int(max_s * 1000)
         self.frames: list[Frame] = []
-        self.bytes = 0
         self.overflows = 0
+        self.dts_limit = NEVER
+        self.bytes_limit = NEVER
+        self.frames_limit = NEVER
 
-    def restart(self, frame: Frame) -> None:
-        """A key frame begins a new GOP."""
+    def restart(self, frame: Frame, received: int) -> None:
+        """A key frame begins a new GOP; ``received`` is the stream's count of bytes with it."""
         self.frames = [frame]
-        self.bytes = len(frame.data)
+        self.dts_limit = frame.dts + self._max_ms
+        self.bytes_limit = received - len(frame.data) + self._max_bytes
+        self.frames_limit = self._max_pictures
 
-    def added(self, size: int) -> None:
-        """So many bytes were appended to ``frames``; over a limit the cache is dropped."""
+    def check(self, received: int) -> bool:
+        """A limit may have been passed: whether the cache had to be dropped."""
         frames = self.frames
-        self.bytes += size
-        if frames and (
-            self.bytes > self._max_bytes
-            or (len(frames) > self._max_pictures and (len(frames) > self._max_frames or self.pictures() > self._max_pictures))
-            or frames[-1].dts - frames[0].dts > self._max_ms
-        ):
-            self.clear()
-            self.overflows += 1
+        if not frames:
+            return False
+        if frames[-1].dts <= self.dts_limit and received <= self.bytes_limit:
+            if len(frames) <= self.frames_limit:
+                return False
+            pictures = sum(frame.kind == VIDEO for frame in frames)
+            if pictures <= self._max_pictures and len(frames) <= self._max_frames:
+                self.frames_limit = len(frames) + self._max_pictures - pictures  # the rest was sound
+                return False
+        self.clear()
+        self.overflows += 1
+        return True
 
     def clear(self) -> None:
         """No GOP until the next key frame."""
         self.frames = []
-        self.bytes = 0
+        self.dts_limit = self.bytes_limit = self.frames_limit = NEVER
 
-    def pictures(self) -> int:
-        """Video frames in the cache."""
-        return sum(frame.kind == VIDEO for frame in self.frames)
+    def size(self) -> int:
+        """Bytes of the cached frames."""
+        return sum(len(frame.data) for frame in self.frames)

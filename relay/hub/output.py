@@ -50,6 +50,7 @@ class Output:
         "_make_muxer",
         "_others",
         "_ready",
+        "_sends",
         "_special",
         "_unsupported",
         "_ws",
@@ -96,7 +97,9 @@ class Output:
         self._init_text = fmt.framing == "ws" and fmt.container == "mp4"
         #: tracks can be added and changed while viewers are attached
         self.flexible = fmt.container == "flv" or self._ws
-        self._ready: dict[Viewer, Send] = {}
+        #: the viewers that take what comes, and their sockets' ``send``, in the same order: the fan-out touches nothing of the viewer itself
+        self._ready: list[Viewer] = []
+        self._sends: list[Send] = []
         self._others: dict[Viewer, None] = {}
         self.waiting = 0  #: viewers that have got nothing yet
         self.pending: list[bytes] = []  #: pieces since the last flush; the list itself never changes, so that ``Stream`` may keep it
@@ -303,16 +306,16 @@ class Output:
         pending = self.pending
         if not pending:
             return
-        ready = self._ready
-        if ready or self._others:
+        sends = self._sends
+        if sends or self._others:
             if self._ws:
                 data = self._framed(pending)
             else:
                 data = pending[0] if len(pending) == 1 else b"".join(pending)
             size = len(data)
             self.sent_each += size
-            fell: list[tuple[Viewer, int]] | None = None
-            for viewer, send in ready.items():
+            fell: list[tuple[Send, int]] | None = None
+            for send in sends:
                 try:
                     sent = send(data)
                 except BlockingIOError:
@@ -321,9 +324,9 @@ class Output:
                     sent = -1
                 if sent != size:
                     fell = fell or []
-                    fell.append((viewer, sent))
+                    fell.append((send, sent))
             if fell is not None or self._others:
-                self._rest(fell, data)
+                self._rest(fell or [], data)
         pending.clear()
         if self._special:
             self._special = False
@@ -331,9 +334,10 @@ class Output:
             self._inline_at.clear()
             self._key_at = -1
 
-    def _rest(self, fell: list[tuple[Viewer, int]] | None, data: bytes) -> None:
+    def _rest(self, fell: list[tuple[Send, int]], data: bytes) -> None:
         """The viewers that do not simply take what comes."""
         now = self.now()
+        behind = [(self._ready[self._sends.index(send)], sent) for send, sent in fell]
         pending = self.pending[:]
         key_at = self._key_at
         self.pending.clear()  # a viewer that begins now finds these in its burst
@@ -352,10 +356,22 @@ class Output:
                 viewer.offer(chunk)
             else:
                 self._begin(viewer, now)
-        for viewer, sent in fell or ():
-            if self._ready.pop(viewer, None) is not None:
+        for viewer, sent in behind:
+            if self._not_ready(viewer):
                 self._others[viewer] = None
                 viewer.fell_behind(data, sent, now, self.version)
+
+    def _not_ready(self, viewer: Viewer) -> bool:
+        """Take it out of the fan-out, the last one into its place; False when it was not there."""
+        at = viewer.place
+        if at < 0:
+            return False
+        last, send = self._ready.pop(), self._sends.pop()
+        if last is not viewer:
+            self._ready[at], self._sends[at] = last, send
+            last.place = at
+        viewer.place = -1
+        return True
 
     def _framed(self, pending: list[bytes]) -> bytes:
         """WebSocket messages: one for all frames, one for each configuration change between them."""
@@ -446,12 +462,14 @@ class Output:
     def viewer_live(self, viewer: Viewer) -> None:
         """All it had to get is gone: from now on it gets what comes directly."""
         self._others.pop(viewer, None)
-        self._ready[viewer] = viewer.send
+        viewer.place = len(self._ready)
+        self._ready.append(viewer)
+        self._sends.append(viewer.send)
         viewer.go_live(self.sent_each)
 
     def viewer_busy(self, viewer: Viewer) -> None:
         """It has something to send first: what comes is queued there."""
-        if self._ready.pop(viewer, None) is not None:
+        if self._not_ready(viewer):
             self._others[viewer] = None
 
     def viewer_closed(self, viewer: Viewer) -> None:
@@ -460,7 +478,7 @@ class Output:
             self.waiting -= 1
             self.stream.waiting -= 1
         self.sent_before += viewer.sent_bytes
-        self._ready.pop(viewer, None)
+        self._not_ready(viewer)
         self._others.pop(viewer, None)
         if not self._ready and not self._others:
             self.empty_since = self.now()

@@ -178,7 +178,6 @@ class Stream:
         "bytes",
         "cause",
         "clock",
-        "dropped_frames",
         "first_key_frame",
         "first_packet",
         "first_picture",
@@ -230,7 +229,6 @@ class Stream:
         self.lost_packets = 0
         self.frames = 0
         self.key_frames = 0
-        self.dropped_frames = 0
         self._registry = registry
         self._merge = registry.merge
         self._outputs: dict[OutputFormat, Output] = {}
@@ -259,60 +257,64 @@ class Stream:
         """What one read of the listener brought: frames, and how many packets and bytes they came in."""
         self.last_packet = now
         self.packets += packets
-        self.bytes += size
+        self.bytes = received = self.bytes + size
         push = self.ingest.push
-        cached = self.gop.frames
+        gop = self.gop
+        cached = gop.frames
         pictures = self._pictures
-        added = 0
+        count = 0
         for raw in raws:
             for frame in push(raw, now):
                 if frame.key or self._need_key:  # sound too
-                    self._other(frame, added)
-                    cached, pictures, added = self.gop.frames, self._pictures, 0
+                    self._other(frame)
+                    cached, pictures = gop.frames, self._pictures
                     continue
-                self.frames += 1
+                count += 1
                 if cached:
                     cached.append(frame)
-                    added += len(frame.data)
                 for write, keep in pictures:
                     keep(write(frame))
-                self.last_dts = frame.dts
-        if added:
-            self._cached(added)
-        if self._outputs:
+        if count:
+            self.frames += count
+            self.last_dts = dts = frame.dts
+            if dts > gop.dts_limit or received > gop.bytes_limit or len(cached) > gop.frames_limit:
+                self._look_at_cache()
+        if self._all_outputs:
             if self._merge.immediate or self.waiting:
-                self.flush()
-                self._delay.add(self.clock.seconds() - now)
+                for output in self._all_outputs:
+                    output.flush()
+                if self._merge.measure:
+                    self._delay.add(self.clock.seconds() - now)
             else:
                 self._merge.dirty.setdefault(self, now)
 
     def push(self, frames: Sequence[Frame]) -> None:
         """Frames of any origin, in order. They reach the sockets before this returns, or at the next tick when merging is on."""
         for frame in frames:
+            self.bytes += len(frame.data)
             if frame.key or self._need_key:
-                self._other(frame, 0)
+                self._other(frame)
                 continue
             self.frames += 1
             if self.gop.frames:
                 self.gop.frames.append(frame)
-                self._cached(len(frame.data))
             for write, keep in self._pictures:
                 keep(write(frame))
             self.last_dts = frame.dts
+            self._look_at_cache()
         if frames:
             self.done(frames[0].source_time)
 
     def done(self, since: float) -> None:
         """The end of what came at one time, read at ``since``: flush now, or leave it to the tick."""
-        if self._outputs:
+        if self._all_outputs:
             if self._merge.immediate or self.waiting:
-                self.flush()
-                self._delay.add(self.clock.seconds() - since)
+                self.flush_since(since)
             else:
                 self._merge.dirty.setdefault(self, since)
 
     def flush_since(self, since: float) -> None:
-        """The tick: send what is pending; ``since`` is when the oldest of it was read."""
+        """Send what is pending; ``since`` is when the oldest of it was read."""
         self.flush()
         self._delay.add(self.clock.seconds() - since)
 
@@ -321,17 +323,14 @@ class Stream:
         for output in self._all_outputs:
             output.flush()
 
-    def _cached(self, size: int) -> None:
-        gop = self.gop
-        gop.added(size)
-        if not gop.frames:
+    def _look_at_cache(self) -> None:
+        """A limit of the GOP cache may have been passed."""
+        if self.gop.check(self.bytes):
             for output in self._outputs.values():
                 output.drop_cache()
 
-    def _other(self, frame: Frame, added: int) -> None:
-        """A key frame, sound, or a picture before the first key frame; ``added`` bytes have not been reported to the cache."""
-        if added:
-            self._cached(added)
+    def _other(self, frame: Frame) -> None:
+        """A key frame, sound, or a picture before the first key frame."""
         if frame.kind == VIDEO:
             if frame.key:
                 self._key(frame)
@@ -342,7 +341,8 @@ class Stream:
             self._sound(frame)
         if self.gop.frames:
             self.gop.frames.append(frame)
-            self._cached(len(frame.data))
+            if len(self.gop.frames) > self.gop.frames_limit:
+                self._look_at_cache()
         for write, keep in self._sounds:
             data = write(frame)
             if data:
@@ -366,7 +366,7 @@ class Stream:
                 output.video_changed(config, frame.dts)  # type: ignore[arg-type]
         elif self.video is not None:
             frame.config = self.video  # one object for equal descriptions, so that comparing is cheap from here on
-        self.gop.restart(frame)
+        self.gop.restart(frame, self.bytes)
         for track in self._tracks.values():
             track.key()
         for output in self._picture_outputs:
@@ -721,14 +721,18 @@ class Stream:
             bytes=self.bytes,
             frames=self.frames,
             key_frames=self.key_frames,
-            dropped_frames=self.dropped_frames,
+            dropped_frames=self._dropped(),
             gop_frames=len(self.gop.frames),
-            gop_bytes=self.gop.bytes,
+            gop_bytes=self.gop.size(),
             viewers=self.viewer_count(),
             sent_bytes=self._sent_before + sum(output.sent_total() for output in self._outputs.values()),
             uptime_s=round(self.clock.seconds() - self.opened, 3),
             merge_ms=tick,
         )
+
+    def _dropped(self) -> int:
+        counts: dict[str, int] = getattr(self.ingest, "counts", {})  # by reason; transparent data is not dropped, it is not ours
+        return sum(amount for reason, amount in counts.items() if reason != "passthrough")
 
     def viewers(self) -> list[ViewerStats]:
         """Every viewer now."""

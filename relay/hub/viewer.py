@@ -107,6 +107,7 @@ class Viewer:
         "id",
         "joined",
         "need_key",
+        "place",
         "send",
         "started",
         "version",
@@ -133,6 +134,7 @@ class Viewer:
         self.started = False  #: its headers are on their way
         self.busy = False
         self.need_key = False
+        self.place = -1  #: among the output's ready viewers
         self.closed = ""  #: the cause
         self.version = 0  #: of the output's configuration that it has
         self._output = output
