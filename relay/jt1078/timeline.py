@@ -23,6 +23,8 @@ MAX_BACK_MS = 1000
 #: arrival is compared with stamps over so long
 UNIT_LOOK_S = 2.0
 FIRST_STEP_MS = 40.0
+#: steps of pictures up to here need no second look
+EASY_STEP_MS = 500
 
 #: stamps a millisecond -> factor to milliseconds; anything else is taken for milliseconds sent faster or slower than real time
 _UNITS = ((800.0, 1250.0, 0.001), (80.0, 100.0, 1 / 90))
@@ -31,7 +33,7 @@ _UNITS = ((800.0, 1250.0, 0.001), (80.0, 100.0, 1 / 90))
 class _Track:
     """One kind of media."""
 
-    __slots__ = ("arrived", "first_arrival", "first_stamp", "frozen", "offset", "out", "stamp", "started", "step", "unit")
+    __slots__ = ("arrived", "easy", "first_arrival", "first_stamp", "frozen", "offset", "out", "stamp", "started", "step", "unit")
 
     def __init__(self) -> None:
         self.offset = 0.0
@@ -44,6 +46,7 @@ class _Track:
         self.started = False
         self.first_stamp = 0
         self.first_arrival = 0.0
+        self.easy = False  #: milliseconds that move, looked at long enough: an ordinary step needs no more than adding
 
 
 class Timeline:
@@ -66,11 +69,27 @@ class Timeline:
             track.stamp = -1.0
             track.unit = 1.0
             track.frozen = 0
+            track.easy = False
         self._heap.clear()
 
     def video(self, stamp: int, now: float, depth: int = 0) -> tuple[int, int]:
         """(dts, pts) of the next access unit; ``depth`` is how many frames may stand before it in decoding order and follow it in output order."""
         track = self._video
+        if track.easy and not depth:
+            step = stamp - track.stamp
+            if 0 < step <= EASY_STEP_MS:
+                out = stamp - track.offset
+                if out >= track.out:
+                    track.step += 0.1 * (step - track.step)
+                    track.stamp = stamp
+                    track.out = out
+                    track.arrived = now
+                    dts = int(out + 0.5)
+                    if dts > self._last_dts:
+                        self._last_dts = dts
+                    else:
+                        dts = self._last_dts
+                    return dts, dts
         if depth != self._depth:
             self._depth, self._monotonic, self._back = depth, 0, False
             self._heap.clear()
@@ -124,10 +143,12 @@ class Timeline:
             if not low <= step <= MAX_STEP_MS:
                 self._jump(track, other, stamp, raw, now)
             elif step > 0:
+                if not track.easy and track.unit == 1.0 and not track.first_arrival and not track.frozen:
+                    track.easy = True
                 if track.frozen:  # the stamp moves again: go on from where arrival has led
                     track.offset = stamp - (track.out + track.step) if stamp - track.offset < track.out else track.offset
                     track.frozen = 0
-                elif step <= 500:
+                elif step <= EASY_STEP_MS:
                     track.step += 0.1 * (step - track.step)
             if track.unit == 1.0 and track.first_arrival and now - track.first_arrival >= UNIT_LOOK_S:
                 self._look_at_unit(track, raw, now)
@@ -153,6 +174,7 @@ class Timeline:
     def _jump(self, track: _Track, other: _Track, stamp: float, raw: int, now: float) -> None:
         self.jumps += 1
         track.frozen = 0
+        track.easy = False
         with_other = stamp - other.offset
         if other.started and track.out <= with_other <= track.out + MAX_STEP_MS:
             track.offset = other.offset  # the other track jumped first: both again on one clock
@@ -163,6 +185,7 @@ class Timeline:
 
     def _frozen(self, track: _Track, stamp: float, now: float) -> float:
         track.frozen += 1
+        track.easy = False
         if track is self._audio:
             advance = track.step
         else:
