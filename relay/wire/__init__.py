@@ -27,7 +27,11 @@ What a class can do (all of ``Record``):
 * ``encode(edition=0) -> bytes`` gives back the very bytes that were read. ``FieldError`` (a ``UsageError``) names a value that does not fit.
 * ``fields() -> dict`` and ``from_fields(dict, edition)``: JSON's types, absent fields left out; ``from_fields`` checks everything.
 * ``relay.wire.dump(cls, data, edition) -> Dump``: rows for people, also for a message that is broken in the middle.
-* ``layout(data, edition) -> edition``: the one hook for terminals that mix editions. Anything odder is a ``Codec`` of one's own.
+* ``layout(data, edition) -> edition``: the hook for peers that mix editions (``layout_for`` asks the same of JSON fields). ``ORDERS`` gives another
+  order on the wire than that of the declarations. Anything odder is a ``Codec`` of one's own: ``read``, ``write``, ``to_fields``,
+  ``from_fields``, ``describe`` and, if one row does not tell it, ``show``.
+
+``relay.wire.reference.page`` writes a protocol's reference page from its declarations.
 
 Types: ``U8 U16 U32 U64 I16 I32``; text ``Str8 Str16 Str32 StrRest`` and ``Annotated[str, Fixed(20, {2019: 30})]``; bytes ``Bytes8 … BytesRest``
 and ``Annotated[bytes, Blob(4)]``; digits ``Annotated[str, Bcd(6)]``, ``Time6 Time2 Date4``; lists ``Counted8 Counted16 Counted32 UntilEnd`` and

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, get_args
 
 from relay.wire.codecs import Codec, Fault, FieldError, Int, _by_edition, from_hex, short
-from relay.wire.record import Record, codec_of
+from relay.wire.record import Record, Step, codec_of
 
 if TYPE_CHECKING:
     from relay.wire.dump import Walk
@@ -296,7 +296,8 @@ class RawEntry(Entry):
     __slots__ = ("_id", "raw")
 
     def __init__(self, id: int, raw: bytes) -> None:
-        super().__init__()
+        self.edition = 0
+        self.trailing = b""
         self._id = id
         self.raw = raw
 
@@ -329,6 +330,7 @@ class Family:
         self.length_format = length_format
         self.classes: dict[int, type[Entry]] = {}
         self.names: dict[str, type[Entry]] = {}
+        self._fast: dict[int, dict[int, tuple[type[Entry], int, Step]]] = {}
 
     def entry(
         self, id: int, label: str, english: str = "", *, name: str = "", since: int = 0, note: str = ""
@@ -341,9 +343,22 @@ class Family:
             cls.ID, cls.LABEL, cls.ENGLISH, cls.SINCE, cls.NOTE = id, label, english, since, note
             cls.NAME = name or english.lower().replace(" ", "_")
             self.classes[id] = self.names[cls.NAME] = cls
+            self._fast.clear()
             return cls
 
         return register
+
+    def fast(self, edition: int) -> dict[int, tuple[type[Entry], int, Step]]:
+        """The entries that are one struct: id -> (class, width, step). A location has several of them, so they get a short way."""
+        known = self._fast.get(edition)
+        if known is None:
+            known = self._fast[edition] = {}
+            for id, cls in self.classes.items():
+                plan = cls.plan(edition)
+                plain = cls.read_value.__func__ is Entry.read_value.__func__  # type: ignore[attr-defined]
+                if plan.width is not None and len(plan.steps) == 1 and not plan.absent and not cls.TAIL and plain:
+                    known[id] = (cls, plan.width, plan.steps[0])
+        return known
 
     def read(self, id: int, data: bytes, pos: int, end: int, edition: int) -> Entry:
         """The entry with this value, raw if need be."""
@@ -422,15 +437,25 @@ class Entries(ListOf):
         count = 0
         if self.prefix:
             count, pos = self.count(data, pos, end, record)
-        start, entries = pos, []
+        start = pos
+        entries: list[Entry] = []
         unpack, head = family.head.unpack_from, family.head.size
-        classes = family.classes
+        classes, fast = family.classes, family.fast(edition)
         while pos + head <= end:
             id, size = unpack(data, pos)
             value = pos + head
             stop = value + size
             if stop > end:
                 break
+            known = fast.get(id)
+            if known is not None and known[1] == size:
+                one = known[0].__new__(known[0])
+                one.edition = edition
+                one.trailing = b""
+                known[2](one, data, value, stop)
+                entries.append(one)
+                pos = stop
+                continue
             cls = classes.get(id)
             entry = cls.read_value(data, value, stop, edition) if cls is not None else None
             entries.append(RawEntry(id, data[value:stop]) if entry is None else entry)

@@ -18,8 +18,8 @@ from relay.wire.codecs import Codec, Fault, FieldError, short
 
 #: before any edition and after every one
 ALWAYS, EVER = 0, 9999
-#: stands for the newest layout where a record by itself knows no edition
-LATEST = EVER - 1
+#: the fields of all editions together, for a message that nobody has said the edition of
+EVERY = EVER + 1
 
 _MISSING: Any = object()
 
@@ -177,7 +177,16 @@ def _run(bounds: list[Bound]) -> Step:
             pos += width
         raise AssertionError  # pragma: no cover
 
-    if not loads:
+    if not loads and len(names) == 1:
+        only = names[0]
+
+        def step(record: Record, data: bytes, pos: int, end: int) -> int:
+            if pos + size > end:
+                raise fault(pos, end)
+            setattr(record, only, unpack(data, pos)[0])
+            return pos + size
+
+    elif not loads:
 
         def step(record: Record, data: bytes, pos: int, end: int) -> int:
             if pos + size > end:
@@ -212,7 +221,7 @@ class Plan:
         order = list(cls.ORDERS.get(edition, ()))
         if not order:
             names = cls.ORDERS.get(0, cls.wire_fields)
-            order = [name for name in names if cls.wire_fields[name].since <= edition <= cls.wire_fields[name].until]
+            order = list(names) if edition == EVERY else [name for name in names if cls.wire_fields[name].since <= edition <= cls.wire_fields[name].until]
         for name in order:
             self.fields.append(Bound(name, cls.wire_fields[name], codec_of(hints[name], edition, f"{cls.__name__}.{name}")))
         self.absent = tuple(name for name in cls.wire_fields if name not in order)
@@ -406,11 +415,15 @@ class Record(metaclass=RecordType):
     def encode(self, edition: int = 0) -> bytes:
         """The bytes of the message in ``edition`` (else the one it was read with, else the default). ``FieldError`` if a value does not fit."""
         out = bytearray()
-        self.edition = edition or self.edition or self.DEFAULT_EDITION
+        own = self.edition
+        # codecs ask the record; afterwards it is what it was, since one message may go to terminals of several editions
+        self.edition = edition or own or self.DEFAULT_EDITION
         try:
             self.plan(self.edition).pack(self, out)
         except FieldError as problem:
             raise problem.under(type(self).__name__) from None
+        finally:
+            self.edition = own
         return bytes(out + self.trailing)
 
     # JSON
@@ -418,7 +431,7 @@ class Record(metaclass=RecordType):
     def fields(self) -> dict[str, Any]:
         """The fields that are present, in JSON's types: bytes as hex, absent ones left out."""
         result: dict[str, Any] = {}
-        for bound in self.plan(self.edition or self.DEFAULT_EDITION or LATEST).fields:
+        for bound in self.plan(self.edition or EVERY).fields:
             value = getattr(self, bound.name)
             if value is not None:
                 result[bound.name] = bound.codec.to_fields(value)

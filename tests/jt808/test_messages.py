@@ -23,7 +23,7 @@ from relay.jt808.messages.general import (
 )
 from relay.jt808.messages.location import BatchLocation, Location, LocationQueryResponse, LocationReport, TrackingControl
 from relay.jt808.messages.multimedia import MultimediaData, MultimediaResponse, MultimediaSearchResponse, TakePhotoResponse
-from relay.jt808.messages.parameters import ParametersResponse, SetParameters
+from relay.jt808.messages.parameters import ParametersResponse, SetParameters, TerminalAttributes
 from relay.jt808.messages.text import Event, SetEvents, SetInfoMenu, SetPhoneBook, TextMessage
 from relay.jt808.messages.video import AvDataType, RealtimeAvRequest, ResourceList, StreamType
 from relay.jt808.params import PARAMETERS
@@ -129,6 +129,25 @@ def test_a_piece_and_cipher_text_stay_opaque() -> None:
     assert type(decode_message(single, b"")) is MESSAGES.get(2)
     unknown = decode_body(0x0210, b"\x01")
     assert (unknown.msg_id, unknown.encode(), unknown.fields()) == (0x0210, b"\x01", {"body": "01"})
+
+
+def test_attributes_under_the_header_of_another_edition() -> None:
+    def body(width: int, terminal: int) -> bytes:
+        return b"\0\5MMMMM" + b"T".ljust(width, b"\0") + b"I".ljust(terminal, b"\0") + bytes(10) + b"\x01h\x02fw\x03\x04"
+
+    for edition in (2013, 2019):
+        for width, terminal, layout in ((20, 7, 2013), (30, 30, 2019)):
+            message = TerminalAttributes.decode(body(width, terminal), edition)
+            assert (message.edition, message.terminal_id, message.firmware_version, message.comm_attributes) == (layout, "I", "fw", 4)
+            assert message.encode() == body(width, terminal)
+
+
+def test_a_message_may_go_out_in_several_editions() -> None:
+    message = VehicleControl.from_fields({"controls": [{"control_id": 1, "control_param": 0}]}, 2019)
+    text = TextMessage(flags=8, text="a")
+    assert [text.encode(edition) for edition in (2019, 2013, 0)] == [b"\x08\x01a", b"\x08a", b"\x08a"]
+    assert text.fields() == {"flags": 8, "text_type": 1, "text": "a"}
+    assert message.encode() == raw("0001 0001 00")
 
 
 # locations

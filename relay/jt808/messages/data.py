@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Self
 
 from relay.jt808.messages.base import Body, message
-from relay.jt808.messages.safety import read_peripheral_ids, read_peripherals, without
+from relay.jt808.messages.safety import Peripherals, read_peripheral_ids, read_peripherals, without
 from relay.wire import U8, U16, U32, Bcd5, Blob, Bytes32, BytesRest, Date4, Fixed, Record, Str8, Time6, UntilEnd, f
 
 
@@ -114,7 +114,7 @@ class _Passthrough(Body):
     BESIDE: ClassVar[str] = ""
 
     type: U8 = f("透传消息类型", enum=PASSTHROUGH_TYPES)
-    data: BytesRest = f("透传消息内容", "content")
+    data: Annotated[bytes, Peripherals()] = f("透传消息内容", "content")
 
     def beside(self) -> Any:
         """What the content is, if it is known."""

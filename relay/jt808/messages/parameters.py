@@ -84,6 +84,18 @@ class TerminalAttributes(Body):
         bits={0: "GPRS", 1: "CDMA", 2: "TD-SCDMA", 3: "WCDMA", 4: "CDMA2000", 5: "TD-LTE", 7: "other"},
     )
 
+    @classmethod
+    def layout(cls, data: bytes, edition: int) -> int:
+        """Terminals mix header and body of the editions; the two version texts make only one of the layouts come out even."""
+
+        def even(fixed: int) -> bool:
+            second = fixed + 1 + data[fixed] if len(data) > fixed else len(data)
+            return second < len(data) and second + 1 + data[second] + 2 == len(data)
+
+        if edition >= 2019:
+            return 2013 if not even(77) and even(44) else edition
+        return 2019 if not even(44) and even(77) else edition
+
 
 UPGRADE_TYPES = {
     0: "terminal (终端)",

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from relay.jt808.messages.base import Body, message
 from relay.jt808.messages.parameters import UPGRADE_TYPES
 from relay.jt808.safety import AlarmSign, SignCodec, WideAlarmSign
-from relay.wire import U8, U16, U32, Blob, Codec, Counted8, Fault, FieldError, Fixed, Record, Str8, f, read_padded
+from relay.wire import U8, U16, U32, Blob, Bytes, Codec, Counted8, Fault, FieldError, Fixed, Record, Str8, f, read_padded
 from relay.wire.codecs import encode_text
 
 if TYPE_CHECKING:
@@ -243,6 +243,32 @@ def read_peripherals(kind: int, data: bytes) -> list[dict[str, Any]] | None:
         found.append(one)
         pos += 2 + size
     return found if pos == len(data) else None
+
+
+class Peripherals(Bytes):
+    """The content of a passthrough message: bytes, and for people the peripherals in it where the type says so."""
+
+    def show(self, walk: Walk, info: FieldInfo, path: str, data: bytes, pos: int, end: int, record: Any) -> tuple[Any, int]:
+        known = read_peripherals(record.type, data[pos:end])
+        if known is None:
+            return super().show(walk, info, path, data, pos, end, record)
+        walk.heading(pos, data[pos : pos + 1], path, info, self, f"{len(known)} peripherals")
+        at = pos + 1
+        cls: type[Record] = PeripheralState if record.type == PERIPHERAL_STATE else PeripheralInfo
+        with walk.deeper():
+            for one in known:
+                stop = at + 2 + data[at + 1]
+                name = f("外设", PERIPHERALS.get(one["id"], "peripheral"))
+                walk.heading(at, data[at : at + 2], path, name, self, f"0x{one['id']:02X}, {stop - at - 2} bytes")
+                with walk.deeper():
+                    if len(one) > 2:
+                        inner = cls.__new__(cls)
+                        inner.edition, inner.trailing = record.edition, b""
+                        walk.fields(inner, data, at + 2, stop, path)
+                    else:
+                        walk.rest(at + 2, data[at + 2 : stop], path)
+                at = stop
+        return data[pos:end], end
 
 
 def read_peripheral_ids(kind: int, data: bytes) -> list[int] | None:
