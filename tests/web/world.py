@@ -80,7 +80,7 @@ class ToyMuxer:
     def write(self, frame: Frame) -> bytes:
         if frame.kind == AUDIO:
             return b"<a%d>" % frame.dts if self._audio is not None else b""
-        return b"<%s%d>" % (b"K" if frame.key else b"p", frame.dts)
+        return b"<%s%d%s>" % (b"K" if frame.key else b"p", frame.dts, b"x" * (len(frame.data) - 5))
 
 
 def unsupported(container: str, config: VideoConfig | AudioConfig) -> str:
@@ -104,7 +104,8 @@ class Source:
 class Relay(Server):
     """A relay whose web side is real."""
 
-    def __init__(self, media: dict[str, Any] | None = None, **sections: Any) -> None:
+    def __init__(self, media: dict[str, Any] | None = None, sinks: Any = None, **sections: Any) -> None:
+        """``sinks`` makes the sinks of real sockets."""
         row = KnownTerminal(phone=PHONE, plate="粤B12345", plate_color=1, alias="bus-17")
         self.core = World(Rows(row, KnownTerminal(phone="013900139000", plate="粤C00001")))
         self.clock = self.core.clock
@@ -127,7 +128,7 @@ class Relay(Server):
         self.web = make_site(
             WebParts(
                 settings=self.settings, clock=self.clock, wall=self.wall, signer=self.signer, rows=self.rows, terminals=self.core.terminals,
-                resolver=resolver, hub=self.hub, live=self.live, events=self.core.events, sinks=self.make_sink, version="1.2.3",
+                resolver=resolver, hub=self.hub, live=self.live, events=self.core.events, sinks=sinks or self.make_sink, version="1.2.3",
                 problems=lambda: self.problems, pages={"index.html": Page(b"<html>", "text/html; charset=utf-8", '"tag"')},
             )
         )  # fmt: skip
@@ -215,9 +216,9 @@ class Relay(Server):
         assert self.web.router.failures == 0
 
 
-def picture(stream: Stream, dts: int, key: bool = False, config: VideoConfig = H264) -> None:
+def picture(stream: Stream, dts: int, key: bool = False, config: VideoConfig = H264, size: int = 5) -> None:
     """One picture of the source."""
-    stream.push([Frame(VIDEO, dts, dts, key, b"\x00\x00\x00\x01\x65", config)])
+    stream.push([Frame(VIDEO, dts, dts, key, bytes(size), config)])
 
 
 def sound(stream: Stream, dts: int) -> None:
