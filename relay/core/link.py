@@ -15,6 +15,7 @@ from relay.errors import RelayError
 from relay.hub.merge import DelayedCall
 from relay.jt808.header import Header
 from relay.jt808.messages.base import Body, OpaqueBody
+from relay.jt808.messages.general import Registration
 from relay.jt808.session import Session
 from relay.jt808.session_events import Accepted, BusyError, Ended, Event, Failed, Phase, Replied, Role
 from relay.jt808.session_replies import RESULT_WORDS, TERMINAL_GENERAL
@@ -99,14 +100,14 @@ class _Context(NamedTuple):
 class Link:
     """One link of a terminal that may not have authenticated yet."""
 
-    __slots__ = ("_call", "_call_at", "_queue", "_terminals", "accepted_at", "failures", "query_at", "session", "sim", "wire")
+    __slots__ = ("_call", "_call_at", "_queue", "_terminals", "failures", "query_at", "registration", "session", "sim", "wire")
 
     def __init__(self, terminals: Terminals, wire: Wire, phone: str = "") -> None:
         self.wire = wire
         self.sim = ""  #: key of the terminal, once it is let in
         self.failures = 0  #: refused authentications
         self.query_at = float("inf")  #: when to ask for the terminal's attributes
-        self.accepted_at = 0.0
+        self.registration: Registration | None = None  #: accepted, and not yet the terminal's (``Terminals.registered``)
         self._terminals = terminals
         self._call: DelayedCall | None = None
         self._call_at = 0.0

@@ -15,32 +15,27 @@ from twisted.internet.defer import Deferred, fail
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from relay.core.entrance import Entrance
 from relay.core.events import Events
-from relay.core.gate import KNOWN, OPEN, Gate, TerminalRows, Verdict
+from relay.core.gate import KNOWN, OPEN, Gate, TerminalRows
 from relay.core.link import Link, TerminalOfflineError, Wire
 from relay.core.terminal_state import Terminal, bit_words
-from relay.core.throttle import Flapping, PeerLog
+from relay.core.throttle import PeerLog
 from relay.hub.merge import Clock, DelayedCall
 from relay.identity import phone_key
-from relay.jt808.header import Header
 from relay.jt808.items import ALARM_BITS, VIDEO_ALARM_BITS, VideoAlarms
 from relay.jt808.messages.base import Body
-from relay.jt808.messages.general import Authentication, Registration, RegistrationResult, ServerTime, ServerTimeQuery
+from relay.jt808.messages.general import Authentication, Registration, ServerTime, ServerTimeQuery
 from relay.jt808.messages.location import Location
 from relay.jt808.messages.parameters import ParametersResponse, QueryAttributes, QueryParameters, TerminalAttributes
 from relay.jt808.messages.video import AvAttributes, AvAttributesQuery
 from relay.jt808.session_events import (
-    Authenticating,
     Broken,
     Event,
-    Foreign,
     GaveUp,
     Phase,
     Received,
-    Registering,
     SessionOptions,
-    Silent,
-    Unadmitted,
 )
 from relay.jt808.subpackages import AssemblyPool, SubpackageLimits
 from relay.settings import Limits
@@ -50,9 +45,7 @@ from relay.store.terminals import KnownTerminal
 
 log = Logger()
 
-FAILURES_MAX = 3  #: refused authentications on one link; some firmware registers anew only after the link was closed
-FLAP_LIMIT, FLAP_WINDOW_S, FLAP_BAN_S = 15, 60.0, 300.0  #: authentications of one number: two terminals with one SIM throw each other out
-HOST_LIMIT, HOST_WINDOW_S, HOST_BAN_S = 100, 60.0, 60.0  #: links of one address that end without having authenticated
+SAY_SOMETHING_S = 5.0  #: a connection that has brought no message by then makes room when there are too many
 QUESTIONS_AFTER_S = 2.0  #: after authentication; terminals send their backlog first
 QUESTIONS_SPREAD_S = 2.0  #: ten thousand terminals that come back at once must not be asked in the same moment
 QUESTIONS_AGAIN_S = 86400.0  #: a terminal that reconnects is not asked what it told within a day
@@ -78,7 +71,7 @@ class Terminals:
     ) -> None:
         self.settings = settings
         self.limits = limits
-        self.gate = Gate(settings.registration, rows, wall)
+        self._rows = rows
         self.clock = clock
         self.events = events
         self.wall = wall  #: seconds since 1970
@@ -98,11 +91,10 @@ class Terminals:
         self._terminals: OrderedDict[str, Terminal] = OrderedDict()  #: offline ones are forgotten oldest first
         self._online: dict[str, Terminal] = {}
         self._called: dict[str, set[str]] = {}  #: other names in media packets -> numbers of terminals that are online
-        self._unregistered: set[Link] = set()
+        self._unregistered: dict[Link, None] = {}  #: oldest first
         self._watchers: list[Watcher] = []
         self._message_watchers: list[Callable[[Terminal, Received], None]] = []
-        self._flapping = Flapping(FLAP_LIMIT, FLAP_WINDOW_S, FLAP_BAN_S)
-        self._hosts = Flapping(HOST_LIMIT, HOST_WINDOW_S, HOST_BAN_S)
+        self.entrance = Entrance(self, Gate(settings.registration, rows, wall))
         self._store_changes = store_changes
         self._store_version: int | None = None
         self._poll: DelayedCall | None = None
@@ -186,29 +178,36 @@ class Terminals:
         """A new link; None when it is not to be served (too many, banned, closing), and the reason is logged."""
         if self._closed:
             return None
-        now = self.clock.seconds()
-        if self._hosts.banned(wire.host, now) and not any(t.link is not None and t.link.wire.host == wire.host for t in self._online.values()):
-            self.counts["links refused: banned"] += 1
-            self.peer_log.warn(wire.host, "{peer}: not served, its connections keep ending without authentication", peer=wire.peer)
+        if not self.entrance.serves(wire):
             return None
-        if len(self._unregistered) >= self.limits.unregistered_max:
+        if len(self._unregistered) >= self.limits.unregistered_max and not self._make_room():
             self.counts["links refused: unregistered_max"] += 1
             text = "{peer}: not served, {count} connections have not authenticated yet (limits.unregistered_max)"
             self.peer_log.warn("", text, peer=wire.peer, count=len(self._unregistered))
             return None
         self.counts["links"] += 1
         link = Link(self, wire, phone)
-        self._unregistered.add(link)
+        self._unregistered[link] = None
         return link
+
+    def _make_room(self) -> bool:
+        """Give up the oldest connection that has brought no message: many that say nothing must not keep one out that does."""
+        latest = self.clock.seconds() - SAY_SOMETHING_S
+        for link in self._unregistered:
+            if link.session.opened > latest:
+                return False
+            if not link.session.frames_in:
+                link.end("said nothing, and others wait")
+                return True
+        return False
 
     def ended(self, link: Link, reason: str) -> None:
         """A link is over (called by the link)."""
         if link in self._unregistered:
-            self._unregistered.discard(link)
+            del self._unregistered[link]
             if not self._closed:
                 self.counts["links ended unregistered"] += 1
-                if self._hosts.count(link.wire.host, self.clock.seconds()):
-                    self.peer_log.warn(link.wire.host, "{host}: {limit} connections ended without authentication", limit=HOST_LIMIT)
+                self.entrance.left(link.wire)
                 if link.session.frames_in == 0 and link.session.bytes_in:
                     self.peer_log.info(link.wire.host, "{peer}: closed, no JT/T 808 message came: {reason}", peer=link.wire.peer, reason=reason)
             return
@@ -234,23 +233,14 @@ class Terminals:
         """One event of a link's session (called by the link)."""
         if isinstance(event, Received):
             self._received(link, event)
-        elif isinstance(event, Registering):
-            self._registering(link, event)
-        elif isinstance(event, Authenticating):
-            self._authenticating(link, event)
-        elif isinstance(event, Silent):
-            self._silent(link)
-        elif isinstance(event, Unadmitted):
-            self._refuse(link, event.header, "not authenticated", f"sent 0x{event.header.msg_id:04X} before authenticating")
-        elif isinstance(event, Foreign):
-            detail = f"a message of {phone_key(event.header.phone)} on the link of {link.session.key}"
-            self._refuse(link, event.header, "someone else's sim", detail)
         elif isinstance(event, Broken):
             self.counts[f"frames dropped: {event.reason}"] += 1
             self.peer_log.warn(link.wire.host, "{peer}: {detail}", peer=link.wire.peer, detail=event.detail)
         elif isinstance(event, GaveUp):
             self.counts["sub-packaged messages given up"] += 1
             self.peer_log.info(link.wire.host, "{peer}: {detail}", peer=link.wire.peer, detail=event.detail)
+        else:
+            self.entrance.happened(link, event)
 
     def _received(self, link: Link, event: Received) -> None:
         if event.problem not in ("", "unknown"):
@@ -322,108 +312,27 @@ class Terminals:
             video_alarm_flags=video,
         )
 
-    # ---- admission -------------------------------------------------------------------------------------------------------
+    # ---- coming in ---------------------------------------------------------------------------------------------------------
 
-    def _registering(self, link: Link, event: Registering) -> None:
-        message, header = event.message, event.header
-        if not isinstance(message, Registration):
-            return
-        sim = phone_key(header.phone)
-        if self._is_banned(link, header, sim):
-            link.session.registered(header, RegistrationResult.TERMINAL_ALREADY_REGISTERED, "", self.clock.seconds())
-            return
-        online = self._online.get(sim)
-        online_id = online.terminal_id if online is not None and online.link is not link else ""
-
-        def decided(verdict: Verdict) -> None:
-            if not link.open:
-                return
-            if verdict.refused:
-                self._refuse(link, header, verdict.refused, f"registration of {message.plate_no or 'no plate'}, terminal id {message.terminal_id}")
-            else:
-                self.counts["registrations"] += 1
-                terminal = self._state(sim, header.phone, verdict.row)
-                changed = terminal.take_registration(message)
-                if changed:
-                    self._changed(terminal, changed)
-            link.session.registered(header, verdict.result, verdict.code, self.clock.seconds())
-            link.settle()
-
-        waiting = self.gate.register(header.phone, link.session.edition, message, online_id)
-        waiting.addCallback(decided).addErrback(self._store_failed, link)
-
-    def _authenticating(self, link: Link, event: Authenticating) -> None:
-        message, header = event.message, event.header
-        if not isinstance(message, Authentication):
-            return
-        sim = phone_key(header.phone)
-        if self._is_banned(link, header, sim):
-            link.session.authenticated(header, False, self.clock.seconds())
-            link.session.end("banned for a while: connects too often")
-            return
-
-        def decided(verdict: Verdict) -> None:
-            if not link.open:
-                return
-            now = self.clock.seconds()
-            if verdict.refused:
-                link.failures += 1
-                self._refuse(link, header, verdict.refused, "authentication")
-                link.session.authenticated(header, False, now)
-                if link.failures >= FAILURES_MAX and not link.ready:
-                    link.session.end(f"{link.failures} failed authentications")
-            elif (announce := self._enter(link, sim, header.phone, verdict.row)) is not None:
-                self._terminals[sim].take_authentication(message)
-                link.session.authenticated(header, True, now)
-                link.settle()
-                announce()
-            else:
-                link.session.authenticated(header, False, now)
-                link.session.end("too many terminals")
-            link.settle()
-
-        self.gate.authenticate(header.phone, message).addCallback(decided).addErrback(self._store_failed, link)
-
-    def _silent(self, link: Link) -> None:
-        """Policy "open": a terminal that neither registers nor authenticates."""
-        sim, phone = link.session.key, link.session.phone
-        if self._flapping.banned(sim, self.clock.seconds()):
-            link.session.end("banned for a while: connects too often")
-            return
-
-        def decided(verdict: Verdict) -> None:
-            if not link.open:
-                return
-            announce = None if verdict.refused else self._enter(link, sim, phone, verdict.row)
-            link.session.admitted(announce is not None, self.clock.seconds())
-            link.settle()
-            if announce is not None:
-                announce()
-
-        self.gate.silent(phone).addCallback(decided).addErrback(self._store_failed, link)
-
-    def _enter(self, link: Link, sim: str, phone: str, row: KnownTerminal | None) -> Callable[[], None] | None:
+    def enter(self, link: Link, sim: str, phone: str, row: KnownTerminal | None) -> Callable[[], None] | None:
         """The link has proved to be the terminal's: it is online from now on.
 
         Gives what tells everybody, to be called once the terminal has its answer; None when there is no room for it.
         """
-        now = self.clock.seconds()
         terminal = self._state(sim, phone, row)
         if terminal.link is link:
             return lambda: None  # authenticated again on the same link
         if terminal.link is None and len(self._online) >= self.limits.terminals_max:
-            self._refuse(link, None, "too many terminals", f"limits.terminals_max = {self.limits.terminals_max}")
             return None
-        if self._flapping.count(sim, now):
-            log.warn("terminal {sim} authenticated {count} times within a minute; not served for {ban:g} s", sim=sim, count=FLAP_LIMIT, ban=FLAP_BAN_S)
-            self.events.publish("terminal.flapping", sim=sim, peer=link.wire.peer)
         old = terminal.link
         if old is not None:
             self._leave(terminal, old, f"replaced by {link.wire.peer}")
             old.end(f"replaced by {link.wire.peer}")
-        self._unregistered.discard(link)
+        self._unregistered.pop(link, None)
         link.sim = sim
-        link.accepted_at = now
+        if link.registration is not None:
+            self._take_registration(terminal, link.registration)
+            link.registration = None
         terminal.link = link
         terminal.phone = phone
         terminal.edition = link.session.edition or terminal.edition
@@ -437,6 +346,25 @@ class Terminals:
         self._terminals.move_to_end(sim)
         before, terminal.last_host = terminal.last_host, link.wire.host
         return lambda: self._announce(terminal, link, before, old is not None)
+
+    def authenticated(self, sim: str, message: Authentication) -> None:
+        """What a 0x0102 tells beside the code."""
+        terminal = self._terminals.get(sim)
+        if terminal is not None:
+            terminal.take_authentication(message)
+
+    def registered(self, link: Link, sim: str, phone: str, row: KnownTerminal | None, message: Registration) -> None:
+        """A 0x0100 was accepted. It counts at once, unless the number is online on another link: then once this one has authenticated."""
+        terminal = self._state(sim, phone, row)
+        if terminal.link is None or terminal.link is link:
+            self._take_registration(terminal, message)
+        else:
+            link.registration = message
+
+    def _take_registration(self, terminal: Terminal, message: Registration) -> None:
+        changed = terminal.take_registration(message)
+        if changed:
+            self._changed(terminal, changed)
 
     def _announce(self, terminal: Terminal, link: Link, host_before: str, replaced: bool) -> None:
         """Tell everybody that a terminal is online."""
@@ -466,43 +394,20 @@ class Terminals:
         """0x0003: the binding is forgotten; it has to register again, on this link or another."""
         self._leave(terminal, link, "deregistered")
         link.sim = ""
-        self._unregistered.add(link)
+        self._unregistered[link] = None
         self.events.publish("terminal.offline", sim=terminal.sim, reason="deregistered")
         self._tell("offline", terminal)
-        self.gate.deregister(terminal.sim).addErrback(self._store_failed, link)
-
-    def _is_banned(self, link: Link, header: Header, sim: str) -> bool:
-        if not self._flapping.banned(sim, self.clock.seconds()):
-            return False
-        self._refuse(link, header, "banned", "it connected too often")
-        return True
-
-    def _refuse(self, link: Link, header: Header | None, reason: str, detail: str) -> None:
-        """Name a refusal: counted always, logged and told at most once a second and address."""
-        self.counts[f"refused: {reason}"] += 1
-        sim = phone_key(header.phone) if header is not None else link.session.key
-        text = "{peer}: terminal {sim} refused: {reason} ({detail})"
-        if self.peer_log.warn(link.wire.host, text, peer=link.wire.peer, sim=sim, reason=reason, detail=detail):
-            self.events.publish("terminal.refused", sim=sim, peer=link.wire.peer, reason=reason, detail=detail)
+        self.entrance.deregistered(link, terminal.sim)
 
     def moved(self, link: Link, host: str) -> None:
         """The datagrams of a terminal come from another address now; the adapter has let ``link`` follow."""
         self.events.publish("terminal.address_changed", sim=link.sim, before=host, now=link.wire.host, replaced=False)
 
-    def _store_failed(self, failure: Failure, link: Link) -> Failure | None:
-        """The terminal is left to try again; everything else goes on."""
-        if not isinstance(failure.value, StoreError):
-            return failure  # a fault of ours: logged with its traceback, and this link only
-        self.counts["store failures"] += 1
-        log.error("terminal {sim}: {problem}", sim=link.session.key, problem=str(failure.value))
-        link.end("the store failed")
-        return None
-
     # ---- the store's changes ----------------------------------------------------------------------------------------------
 
     def refresh(self) -> Deferred[None]:
         """Take over what the operator changed in the store: aliases, plates, who is enabled, who was removed."""
-        return self.gate.rows.list().addCallback(self._refreshed)
+        return self._rows.list().addCallback(self._refreshed)
 
     def _refreshed(self, rows: list[KnownTerminal]) -> None:
         known = {row.key: row for row in rows}

@@ -256,6 +256,44 @@ def test_unregistered_links_are_bounded():
     assert world.device().link is not None
 
 
+def test_connections_that_say_nothing_make_room_for_one_that_does():
+    world = World(limits=Limits(unregistered_max=3, log_peer_s=0.0))
+    silent = [world.device(host=f"10.0.1.{i}") for i in range(3)]
+    world.clock.advance(5.0)
+    good = world.device()
+    assert good.register() == 0
+    assert good.authenticate() == 0
+    assert [device.wire.closed for device in silent] == ["said nothing, and others wait", "", ""]
+
+
+def test_this_machine_itself_is_never_banned():
+    world = World()
+    for _ in range(300):
+        world.device(host="127.0.0.1").link.lost("gone")
+    assert world.device(host="127.0.0.1").link is not None
+
+
+def test_authenticating_again_on_the_same_link_is_no_flapping():
+    world = World()
+    device = world.online()
+    for _ in range(30):
+        assert device.authenticate() == 0
+    assert world.names().count("terminal.online") == 1
+    assert "terminal.flapping" not in world.names()
+
+
+def test_a_registration_under_an_online_number_tells_nothing_until_it_authenticates():
+    world = World()
+    world.online()
+    second = world.device()
+    assert second.register(plate="粤B99999") == 0
+    assert world.terminals.get(SIM).plate == "粤B12345"
+    assert second.authenticate() == 0
+    assert world.terminals.get(SIM).plate == "粤B99999"
+    [event] = [event for event in world.told if event["event"] == "terminal.identity_changed"]
+    assert event["changed"] == ["plate 粤B12345 -> 粤B99999"]
+
+
 def test_terminals_are_bounded():
     world = World(limits=Limits(terminals_max=2, log_peer_s=0.0), registration="open")
     assert world.device("1001").authenticate("x") == 0
