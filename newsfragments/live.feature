@@ -1,0 +1,1 @@
+Opening a channel starts it (0x9101), many viewers share one start, the main stream runs while anybody wants it, and the last viewer's leaving stops it (0x9102), repeated and watched until the packets end. A start that fails says at which hop it stopped, with the time of each hop and a hint. Streams that break off are asked for again while their viewers stay.
