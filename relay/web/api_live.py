@@ -16,14 +16,13 @@ from relay.identity import StreamKey, phone_key
 from relay.settings import Auth
 from relay.web.models import LiveStart, LiveStarted, Play, PlayQuery, Token, TokenRequest, TraceList
 from relay.web.names import Names
-from relay.web.problem import Problem
+from relay.web.problem import Problem, refuse_newlines
 from relay.web.router import Call, Permission, Route
 from relay.web.server import Clock
 from relay.web.urls import PlayAddresses
 
 _log = Logger(namespace="relay.web")
 
-TOKEN_WORDS_BYTES = 500  #: a token must fit into an address
 HOLDS_MAX = 1000  #: channels that the API keeps running though nobody watches
 
 
@@ -154,9 +153,7 @@ class LiveApi:
     def token(self, call: Call) -> Token:
         """A media token."""
         body: TokenRequest = call.body
-        words = body.pattern + body.viewer + body.address
-        if not body.pattern.strip() or not words.isprintable() or len(words.encode()) > TOKEN_WORDS_BYTES:
-            raise Problem(400, f"pattern, viewer and address are printable words of at most {TOKEN_WORDS_BYTES} bytes in all.", code="bad_body")
+        refuse_newlines(body.pattern, body.viewer, body.address)
         seconds = body.expires_s if body.expires_s is not None else self._auth.media_token_s
         now = self._wall()
         made = self._signer.media(body.pattern, seconds, now, body.viewer or call.principal.name, body.address)

@@ -13,7 +13,11 @@ Limit = Annotated[int, Meta(ge=1, le=LIMIT_MAX, description="How many at most.")
 After = Annotated[str, Meta(max_length=64, description="`next` of the page before.")]
 Timeout = Annotated[float, Meta(ge=0.1, le=300, description="Seconds to wait for the terminal.")]
 Phone = Annotated[str, Meta(pattern="^[0-9A-Fa-f]{1,20}$", description="终端手机号; zeros in front do not matter.")]
-Short = Annotated[str, Meta(max_length=30)]
+_CONTROLS = r"\u0000-\u001f\u007f-\u009f"  #: what no name may hold
+WORDS = f"^[^{_CONTROLS}]*$"
+_IN_ALIAS = rf"{_CONTROLS}/\\_.?#%*"  #: what an alias may not hold besides: it stands in URLs before _channel
+ALIAS = rf"^([^{_IN_ALIAS}\s]([^{_IN_ALIAS}]*[^{_IN_ALIAS}\s])?)?$"
+Short = Annotated[str, Meta(max_length=30, pattern=WORDS)]
 StreamWord = Literal["main", "sub"]
 MediaWord = Literal["av", "v", "a"]
 
@@ -128,15 +132,15 @@ class TerminalList(msgspec.Struct):
 class TerminalChange(msgspec.Struct, forbid_unknown_fields=True):
     """What an operator says of a terminal; what is left out is emptied by PUT."""
 
-    plate: Annotated[str, Meta(max_length=21)] = ""
+    plate: Annotated[str, Meta(max_length=21, pattern=WORDS)] = ""
     plate_color: Annotated[int, Meta(ge=0, le=255)] | None = None
-    alias: Annotated[str, Meta(max_length=64, description="Another name for URLs; none of `/ _ . ? # % *`.")] = ""
-    manufacturer: Annotated[str, Meta(max_length=11)] = ""
+    alias: Annotated[str, Meta(max_length=64, pattern=ALIAS, description="Another name for URLs, unique; none of `/ \\ _ . ? # % *`.")] = ""
+    manufacturer: Annotated[str, Meta(max_length=11, pattern=WORDS)] = ""
     model: Short = ""
     terminal_id: Short = ""
     edition: Literal[2011, 2013, 2019] | None = None
     enabled: bool = True
-    code: Annotated[str, Meta(max_length=64, description="An authentication code it already has; kept as a hash, never shown.")] = ""
+    code: Annotated[str, Meta(max_length=64, pattern=WORDS, description="An authentication code it already has; kept as a hash, never shown.")] = ""
 
 
 class TerminalNew(TerminalChange, kw_only=True, forbid_unknown_fields=True):
@@ -184,12 +188,14 @@ class LiveStarted(Play, kw_only=True):
 
 
 class TokenRequest(msgspec.Struct, forbid_unknown_fields=True):
-    """A media token to be made."""
+    """A media token to be made; lengths are such that it fits into an address."""
 
-    pattern: Annotated[str, Meta(min_length=1, max_length=200, description="`13800138000_1`, `13800138000_*`, or `*`.")]
+    pattern: Annotated[
+        str, Meta(min_length=1, max_length=80, pattern=rf"^[^{_CONTROLS}\s]+$", description="`13800138000_1`, `13800138000_*`, or `*`.")
+    ]
     expires_s: Annotated[int, Meta(ge=1, le=31622400)] | None = None
-    viewer: Annotated[str, Meta(max_length=100)] = ""
-    address: Annotated[str, Meta(max_length=64, description="The only client address that may use it.")] = ""
+    viewer: Annotated[str, Meta(max_length=50, pattern=WORDS)] = ""
+    address: Annotated[str, Meta(max_length=45, pattern=WORDS, description="The only client address that may use it.")] = ""
 
 
 class Token(msgspec.Struct):

@@ -111,3 +111,9 @@ class Problem(RelayError):  # noqa: N818 - the standards' own word (RFC 9457)
     def body(self) -> bytes:
         """The body as sent."""
         return msgspec.json.encode(self.struct())
+
+
+def refuse_newlines(*words: str) -> None:
+    """The ``$`` of a schema's pattern lets a newline pass at the end; none of these may have one."""
+    if any(word.endswith("\n") for word in words):
+        raise Problem(400, "A newline does not belong there.", code="bad_body")
