@@ -37,7 +37,7 @@ from relay.hub.formats import OutputFormat, UnsupportedTrackError
 from relay.hub.stream import Stream, StreamState
 from relay.hub.viewer import Viewer, Who
 from relay.web.auth import Authenticator
-from relay.web.connection import CLOSE_S, Connection, SinkMaker, WebSocket
+from relay.web.connection import CLOSE_S, PING_S, Connection, SinkMaker, WebSocket
 from relay.web.names import Names
 from relay.web.problem import PHRASES, Problem
 from relay.web.router import TAKEN, Answer, Call, Permission, Route
@@ -235,6 +235,13 @@ class MediaSocket(WebSocket):
             viewer.insert(data)
         else:
             super().control(data)
+
+    def _ping(self) -> None:
+        viewer = self.holder.viewer
+        if viewer is not None and viewer.busy:
+            self.time(PING_S, self._ping)  # it would not get it; the hub closes one that takes nothing at all
+        else:
+            super()._ping()
 
     def end(self, code: int = NORMAL, reason: str = "") -> None:
         if self.holder.viewer is not None and not self.close_code:

@@ -193,9 +193,7 @@ class _Place:
 
 def wants_websocket(request: Request) -> bool:
     """Whether the request asks to become a WebSocket (RFC 6455 4.2.1)."""
-    upgrade = [word.strip().lower() for word in request.header("upgrade").split(",")]
-    connection = [word.strip().lower() for word in request.header("connection").split(",")]
-    return request.method == b"GET" and "websocket" in upgrade and "upgrade" in connection
+    return request.method == b"GET" and "websocket" in request.header_list("upgrade") and "upgrade" in request.header_list("connection")
 
 
 _HOLE = re.compile(r"\{([a-z_]+)(?::([a-z|]+))?\}")
@@ -354,7 +352,7 @@ class Router:
     def _prepare(self, call: Call) -> None:
         route, request = call.route, call.request
         if route.permission is not Permission.PUBLIC:
-            call.principal = request.principal = self._authenticate(call)
+            call.principal = self._authenticate(call)
         if route.query is not None or not route.any_query:
             given = {name: value for name, value in query_of(request).items() if name != "token"}
             call.query = self._query(route, given)

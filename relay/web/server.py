@@ -138,7 +138,6 @@ class Request(http.Request):
     gone = False  #: the client closed before the answer was complete
     quiet = False  #: not worth a line in the access log
     begun = 0.0
-    principal: Any = None  #: who asks, once the router has checked
 
     def gotLength(self, length: int | None) -> None:
         self.content = BytesIO()  # never a temporary file: the channel has refused what is too large
@@ -168,6 +167,11 @@ class Request(http.Request):
         value = self.getHeader(name)
         return value if value is not None else ""
 
+    def header_list(self, name: str) -> list[str]:
+        """The members of a header that is a list (RFC 9110 5.6.1), over all its lines, in lower case."""
+        lines = self.requestHeaders.getRawHeaders(name, [])
+        return [member.strip().lower() for line in lines for member in line.split(",") if member.strip()]
+
     @property
     def peer(self) -> str:
         """The address the connection comes from."""
@@ -181,7 +185,7 @@ class Request(http.Request):
     @property
     def address(self) -> str:
         """The address of the client."""
-        return self.channel.site.proxies.client(self.peer, self.header("x-forwarded-for"))
+        return self.channel.site.proxies.client(self.peer, ", ".join(self.header_list("x-forwarded-for")))
 
     @property
     def secure(self) -> bool:
@@ -251,10 +255,11 @@ class Channel(http.HTTPChannel):
                 self.refuse(400, "This is not HTTP.")
                 return
         LineReceiver.dataReceived(self, data)  # not HTTPChannel's: that begins the time-out anew with each read
-        if self.phase is Phase.IDLE and self._buffer:
+        if self.paused:
+            if len(self._buffer) > self._optimisticEagerReadSize:
+                self._networkProducer.pauseProducing()
+        elif self.phase is Phase.IDLE and self._buffer:
             self._begin(self._buffer)
-        elif self.paused and len(self._buffer) > self._optimisticEagerReadSize:
-            self._networkProducer.pauseProducing()
 
     def _begin(self, start: bytes) -> None:
         self._first = start[:16]
@@ -288,9 +293,15 @@ class Channel(http.HTTPChannel):
     def allHeadersReceived(self) -> None:
         if self.phase is Phase.REFUSED:
             return
-        hosts = self.requests[-1].requestHeaders.getRawHeaders(b"Host", [])
+        headers = self.requests[-1].requestHeaders
+        hosts = headers.getRawHeaders(b"Host", [])
         if len(hosts) > 1 or (not hosts and self._version == b"HTTP/1.1"):
             self.refuse(400, "A request has one Host header.")  # RFC 9112 3.2
+            return
+        codings = headers.getRawHeaders(b"Transfer-Encoding", [])
+        if codings and (self._version != b"HTTP/1.1" or [coding.lower() for coding in codings] != [b"chunked"]):
+            # What a proxy in front may read otherwise than we do ("identity") smuggles requests.
+            self.refuse(400, "The only transfer coding is chunked.")
             return
         limit = self.site.settings.body_max_bytes
         if self.length is not None and self.length > limit:
@@ -326,7 +337,8 @@ class Channel(http.HTTPChannel):
         super().resumeProducing()
         if self.paused:
             self.paused = False
-            self.dataReceived(b"") if self._buffer else None
+            if self._buffer:
+                self.dataReceived(b"")
 
     def timeoutConnection(self) -> None:
         if self.phase is Phase.REFUSED:

@@ -582,6 +582,22 @@ def test_pings_go_between_messages_and_a_silent_page_is_dropped() -> None:
     relay.end()
 
 
+def test_a_slow_page_is_not_dropped_for_pings_that_cannot_reach_it() -> None:
+    relay = Relay()
+    stream = relay.running()
+    transport = relay.socket(f"{ONE}.mp4")
+    relay.clock.advance(0.2)
+    sink = relay.sinks[0]
+    sink.at_once, sink.room = False, 0
+    for second in range(int(PING_S) * 5):
+        relay.clock.advance(1)
+        picture(stream, 40 + second)
+        if sink.held:
+            sink.drain()  # it takes what is held, never the rest
+    assert not transport.aborted
+    relay.end()
+
+
 def test_a_ping_never_lands_inside_a_message_that_is_half_sent() -> None:
     relay = Relay()
     stream = relay.running()

@@ -226,6 +226,9 @@ def test_a_refused_client_that_goes_on_sending_is_cut_by_volume() -> None:
         (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\nx", 400),
         (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\nx", 400),
         (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: identity\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: identity\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
+        (b"POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
         (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 400),
     ],
 )
@@ -324,6 +327,7 @@ def test_a_client_that_pipelines_without_reading_is_read_no_further() -> None:
     transport.feed(request("GET", "/") * 1000)
     assert len(answered) == 1
     assert transport.producerState == "paused"
+    server.clock.advance(30)  # what it sent in advance has no deadline while it is us who wait
     for count in range(2, 6):
         level = 0
         channel.resumeProducing()
