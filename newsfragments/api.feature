@@ -1,0 +1,1 @@
+A JSON API under `/api/v1` with an OpenAPI 3.1 description made from the table of routes itself: terminals, live channels and play URLs, streams and viewers, any JT/T 808 message with its decoded reply, events over WebSocket or as Server-Sent Events, status, health and Prometheus metrics. Every route has a declared permission.

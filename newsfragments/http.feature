@@ -1,0 +1,1 @@
+The HTTP server bounds what twisted.web leaves open: absolute deadlines for headers and bodies, sizes of both, clients that pipeline and do not read, WebSocket messages, connections. HTTP/2 is never switched on by accident. No log line shows a token.

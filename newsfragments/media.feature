@@ -1,0 +1,1 @@
+FLV and fragmented MP4 play over HTTP and WebSocket at `/live/{sim}_{ch}.flv` and `.mp4`, by number, alias or plate, and at the addresses other servers use. A player that cannot be served gets a true status with words; our page is told hop by hop how a channel starts and why it ends.
