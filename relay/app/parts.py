@@ -15,12 +15,15 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from functools import partial
+from threading import Thread
 from typing import Any, cast
 
 from twisted.internet.protocol import Factory
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
 
 import relay
@@ -47,6 +50,8 @@ from relay.store.store import Store
 from relay.web.connection import SinkMaker
 from relay.web.site import WebParts, make_site
 
+log = Logger(namespace="relay.app")
+
 DRAIN_S = 2.0  #: at the end, for last words (0x9102, ends of streams) to leave; a peer that reads takes milliseconds
 DRAIN_POLL_S = 0.05
 
@@ -64,6 +69,7 @@ class Parts:
         self.terminals = Terminals(settings.terminals, settings.limits, store.terminals, clock, self.events, time.time, store.changes)
         resolver = Resolver(self.terminals, store.terminals)
         self.pool = ThreadPool(minthreads=0, maxthreads=os.cpu_count() or 1, name="transcode")
+        self.pool.threadFactory = partial(Thread, daemon=True)  # type: ignore[assignment]  # never what keeps the process alive
         self.transcoders = Transcoders(settings.audio, partial(deferToThreadPool, reactor, self.pool))
         self.merge = Merge(clock, settings.media.merge_ms, settings.media.merge_max_ms, cpu=time.thread_time)
         self.registry = Registry(clock, Options.of(settings), self.merge, self._ingest, transcoders=self.transcoders)
@@ -145,16 +151,28 @@ class Parts:
     # stopping -------------------------------------------------------------
 
     async def stop(self) -> None:
-        """Tell terminals and viewers, let that leave, end everything; nothing new is accepted any more."""
-        self.health.stop()
-        self.live.close()
-        self.web.close()
-        self.registry.close()
-        self.terminals.close()
-        await self._drained()
-        await self.media.stop()
-        self.merge.stop()
-        self.pool.stop()
+        """Tell terminals and viewers, let that leave, end everything; nothing new is accepted any more.
+
+        A step that fails is a bug and logged as such; the ones after it are taken all the same, above all the threads' end.
+        """
+        steps: tuple[Callable[[], Any], ...] = (
+            self.health.stop,
+            self.live.close,
+            self.web.close,
+            self.registry.close,
+            self.terminals.close,
+            self._drained,
+            self.media.stop,
+            self.merge.stop,
+            self.pool.stop,
+        )
+        for step in steps:
+            try:
+                waiting = step()
+                if waiting is not None:
+                    await waiting
+            except Exception:
+                log.failure("stopping: {step} failed", step=getattr(step, "__qualname__", str(step)))
 
     def problems(self) -> list[str]:
         """What keeps the relay from doing its work, for ``/readyz``."""

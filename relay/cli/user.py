@@ -1,7 +1,7 @@
 """``jt1078relay user add NAME --role ROLE`` and its brothers: users of the pages and the API.
 
-The password comes from the terminal (asked twice, not shown), or with ``--password-file FILE`` (``-`` = standard input), never from the
-command line, where every process could read it.
+The password comes from the terminal (asked twice, not shown), from ``--password-file FILE``, or from standard input, never from the command
+line, where every process could read it. Where standard input is at its end (scripts), a random one is made and told on the last line.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import getpass
 import json
+import secrets
 import sqlite3
 import sys
 import time
@@ -40,14 +41,16 @@ def run(args: argparse.Namespace) -> int:
     if args.action == "add":
         if not args.name.strip() or not args.name.isprintable() or len(args.name) > 64:
             raise InputError("a user's name has 1 to 64 printable characters")
-        word = _password(args)
+        word, made = _password(args)
         change(args, lambda connection: users.add(connection, args.name, args.role, word, time.time()))
         print(f"added {args.name} ({args.role})")
+        _tell(word, made)
     elif args.action == "password":
-        word = _password(args)
+        word, made = _password(args)
         if not change(args, lambda connection: users.set_password(connection, args.name, word)):
             raise InputError(f"there is no user {args.name}")
         print(f"changed the password of {args.name}")
+        _tell(word, made)
     elif args.action == "remove":
         change(args, lambda connection: _remove(connection, args.name))
         print(f"removed {', '.join(args.name)}")
@@ -67,7 +70,13 @@ def _remove(connection: sqlite3.Connection, names: list[str]) -> None:
         raise InputError(f"there is no user {', '.join(missing)}; nobody was removed")
 
 
-def _password(args: argparse.Namespace) -> str:
+def _tell(word: str, made: bool) -> None:
+    if made:
+        print(f"password: {word}")
+
+
+def _password(args: argparse.Namespace) -> tuple[str, bool]:
+    """The password, and whether it was made here."""
     if args.source and args.source != "-":
         lines = Path(args.source).read_text(encoding="utf-8").splitlines()
         word = lines[0] if lines else ""
@@ -76,7 +85,10 @@ def _password(args: argparse.Namespace) -> str:
         if getpass.getpass("Again: ") != word:
             raise InputError("the two differ")
     else:
-        word = sys.stdin.readline().rstrip("\r\n")
+        line = sys.stdin.readline()
+        if not line and args.source is None:
+            return secrets.token_urlsafe(12), True
+        word = line.rstrip("\r\n")
     if len(word) < PASSWORD_MIN:
         raise InputError(f"a password has at least {PASSWORD_MIN} characters")
-    return word
+    return word, False

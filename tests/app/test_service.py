@@ -33,6 +33,7 @@ from relay.sim.terminal import SimulatedTerminal, TerminalOptions
 from relay.store import terminals
 from relay.store.database import connect, in_transaction
 from relay.store.schema import LATEST
+from tests.conftest import LoggedErrors
 
 PHONE = "013800138000"
 
@@ -151,6 +152,25 @@ async def test_a_terminals_picture_reaches_a_player_and_the_end_is_told_to_both(
     await until(lambda: player.over, "the player's end")
     await until(lambda: terminal.received and any(message.header.msg_id == 0x9102 for message in terminal.received), "0x9102")
     await terminal.stop()
+
+
+async def test_a_step_of_stopping_that_fails_does_not_keep_the_others_from_being_taken(
+    tmp_path: Path, logged_errors: LoggedErrors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    relay = await started(make(tmp_path))
+    assert relay.parts is not None
+    parts = relay.parts
+
+    def broken() -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(parts.live, "close", broken)
+    await relay.stopService()
+    assert len(logged_errors.flush(ZeroDivisionError)) == 1
+    assert parts.pool.joined
+    assert relay.store.database.waiting == 0
+    for call in reactor.getDelayedCalls():  # type: ignore[attr-defined]
+        call.cancel()  # what the step that failed would have cancelled
 
 
 async def test_known_terminals_are_added_and_removed_while_it_runs(tmp_path: Path) -> None:

@@ -113,6 +113,18 @@ def test_faults_of_users_are_one_line(
     assert capsys.readouterr().err == f"jt1078relay user: {message}\n"
 
 
+def test_a_script_that_gives_no_password_gets_one(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    assert main(["user", "add", "ann", "--role", "viewer", "--config", str(config)]) == 0
+    added, password = capsys.readouterr().out.splitlines()
+    assert added == "added ann (viewer)"
+    connection = connect(tmp_path / "data" / "relay.db")
+    assert users.check_password(connection, "ann", password.removeprefix("password: "))
+    connection.close()
+
+
 def test_a_user_needs_a_role_that_exists(config: Path) -> None:
     for words in (["add", "ann"], ["add", "ann", "--role", "root"]):
         with pytest.raises(SystemExit) as caught:
