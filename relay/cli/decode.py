@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from relay.cli import pcap_options
 from relay.cli.dump_table import InputError, Table, parse_hex
 from relay.errors import FrameError, RelayError, UsageError
 from relay.wire import FieldError
@@ -34,6 +35,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--full", action="store_true", help="do not shorten long fields")
     parser.add_argument("--json", action="store_true", help="one JSON object a message instead of a table")
     parser.add_argument("--jsonl", metavar="FILE", help="a vector file, one JSON object a line; - is standard input")
+    pcap_options.arguments(parser)
     parser.set_defaults(usage_error=parser.error)
     _intermix(parser)
 
@@ -57,6 +59,12 @@ def run(args: argparse.Namespace) -> int:
         if args.words:
             args.usage_error("--jsonl takes a file alone")
         return answer_lines(args.jsonl, decode_vector)
+    if args.pcap is not None:
+        if args.words:
+            args.usage_error("--pcap takes a file alone")
+        from relay.cli import dump_pcap
+
+        return dump_pcap.run(args)
     protocol, *words = args.words or [""]
     if protocol not in PROTOCOLS:
         args.usage_error(f"which protocol? {', '.join(PROTOCOLS)}")

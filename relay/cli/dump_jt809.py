@@ -176,10 +176,13 @@ def _names(msg_id: int, sub_id: int) -> dict[str, str]:
     return {"name": cls.LABEL, "english": cls.ENGLISH, "constant": cls.NAME, "direction": cls.DIRECTION}
 
 
-def explain(raw: bytes, edition: int | None = None, keys: CipherKeys | None = None, body_id: int | None = None) -> list[Explained]:
+def explain(
+    raw: bytes, edition: int | None = None, keys: CipherKeys | None = None, body_id: int | None = None, *, usual: int = 0
+) -> list[Explained]:
     """Every frame in ``raw``: as on the wire, already unescaped (logs and test centres show them so), or without its flags.
 
-    ``body_id``: the bytes are the unescaped, decrypted body of this message, or the data of this sub-business.
+    ``body_id``: the bytes are the unescaped, decrypted body of this message, or the data of this sub-business. ``usual``: the edition that the
+    frames of this link have had so far.
     """
     if body_id is not None:
         return [_explain_body_alone(raw, body_id, edition)]
@@ -187,13 +190,13 @@ def explain(raw: bytes, edition: int | None = None, keys: CipherKeys | None = No
     frames = [piece for piece in pieces if piece.kind != "outside"]
     if not frames:
         raise InputError("no frame of JT/T 809: nothing between 5B and 5D")
-    usual = _usual_edition(frames, keys)
+    known, usual = usual, usual or _usual_edition(frames, keys)
     explained = []
     for piece in pieces:
         if piece.kind == "outside":
             one = Explained(f"{len(piece.data)} bytes outside frames", [Row(0, piece.data, "bytes", "", "", "", piece.data.hex(), "skipped", 0, "rest")])
         else:
-            one = _explain_frame(piece, edition, usual, keys)
+            one = _explain_frame(piece, edition, usual, keys, known)
         explained.append(one)
     return explained
 
@@ -208,7 +211,7 @@ def _usual_edition(frames: Sequence[Piece], keys: CipherKeys | None) -> int:
     return max(total, key=lambda one: total[one])
 
 
-def _explain_frame(piece: Piece, edition: int | None, usual: int, keys: CipherKeys | None) -> Explained:
+def _explain_frame(piece: Piece, edition: int | None, usual: int, keys: CipherKeys | None, known: int) -> Explained:
     content = piece.content
     if not content:
         return Explained("JT/T 809 frame without content: receivers drop it", [Row(0, piece.data, "bytes", "", "flags", "", piece.data.hex(), "", 0, "rest")])
@@ -218,7 +221,7 @@ def _explain_frame(piece: Piece, edition: int | None, usual: int, keys: CipherKe
     crc = content[-2:] if has_crc else b""
     inner = content[: len(content) - len(crc)]
     notes = [piece.note] if piece.note else []
-    if edition is None:
+    if edition is None and header_edition != known:
         notes.append(f"edition {header_edition}, " + ("guessed from the bytes (--edition sets it)" if guessed else "for want of a sign (--edition sets it)"))
     rows, header = _header_rows(inner, header_edition, problem)
     if header is None:

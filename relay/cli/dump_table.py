@@ -68,6 +68,10 @@ class Table:
         """A line above a table."""
         print(self.paint("1", _clean(text)), file=self.stream)
 
+    def line(self, text: str) -> None:
+        """A plain line."""
+        print(_clean(text), file=self.stream)
+
     def note(self, text: str) -> None:
         """A remark about what is shown."""
         print(self.paint("33", _clean(text)), file=self.stream)
