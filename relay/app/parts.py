@@ -42,6 +42,7 @@ from relay.hub.registry import Registry
 from relay.hub.transcode import Transcoders
 from relay.identity import StreamKey
 from relay.net.media1078 import MediaServer
+from relay.net.media1078udp import MediaDatagrams
 from relay.net.sink import make_sink
 from relay.net.terminal808 import TerminalDatagrams, TerminalFactory, local_address_for
 from relay.net.tls import ReloadingCertificate, wrap
@@ -75,7 +76,7 @@ class Parts:
         self.registry = Registry(clock, Options.of(settings), self.merge, self._ingest, transcoders=self.transcoders)
         self.media = MediaServer(reactor, clock, self.registry, settings.media, settings.limits.log_peer_s)
         admission = Admission(self.terminals, resolver, clock, self.events, settings.media.unrequested)
-        ports = MediaPorts(listeners.port("media.live_tcp_port"), 0)
+        ports = MediaPorts(listeners.port("media.live_tcp_port"), listeners.port("media.live_udp_port"))
         self.live = Live(
             settings.media,
             self.registry,
@@ -130,6 +131,10 @@ class Parts:
             datagrams.adopt_datagrams(self.reactor, TerminalDatagrams(self.terminals, local_address_for(self.settings.terminals.host)))
         for kind in ("live", "playback"):
             self._stream(f"media.{kind}_tcp_port", self.media.factory(kind, self.listeners.port(f"media.{kind}_tcp_port")))
+            bound = self.listeners.get(f"media.{kind}_udp_port")
+            if bound is not None:
+                protocol = MediaDatagrams(self.clock, self.registry, self.settings.media, kind, bound.port, self.settings.limits.log_peer_s)
+                bound.adopt_datagrams(self.reactor, protocol)
         self._stream("http.port", self.web.site)
         self._stream("http.tls_port", self.web.site)
         self.health.start()

@@ -135,3 +135,14 @@ def test_editions_and_transports(relay: Product, tmp_path: Path, words: list[str
     record(relay.url(f"/live/{PHONE}_1.flv", audio="source"), 3, path)
     assert decode_errors(path) == ""
     assert {stream["codec_type"] for stream in probe_streams(path)} == {"video", "audio"}
+
+
+def test_media_over_udp(tmp_path: Path) -> None:
+    with Product(tmp_path, media={"prefer": "udp"}) as relay:
+        relay.terminal(PHONE)
+        path = tmp_path / "seen.flv"
+        record(relay.url(f"/live/{PHONE}_1.flv", audio="source"), 4, path)
+        assert decode_errors(path) == ""
+        assert {stream["codec_type"] for stream in probe_streams(path)} == {"video", "audio"}
+        assert relay.api("GET", "/streams")["items"][0]["transport"] == "udp"
+        assert relay.api("GET", "/streams")["items"][0]["lost"] == 0
