@@ -102,6 +102,7 @@ class MediaStream:
         self._last_key = -1
         self._last_frame = -1
         self._blocked = False
+        self._waits_for_room = False
         self._held_back: bytes | None = None
         self._call: IDelayedCall | None = None
         self._delayed: list[IDelayedCall] = []
@@ -204,7 +205,7 @@ class MediaStream:
             port, self._port = self._port, None
             port.stopListening()
         self._connector = None
-        self._tell(f"closed: {why}")
+        self._tell(f"closed: {why}" + (f"; {self.frames_dropped} frames dropped because the socket was full" if self.frames_dropped else ""))
 
     def _drop(self) -> None:
         self._close("dropped on purpose")
@@ -287,6 +288,9 @@ class MediaStream:
             if unit is None:
                 return
             self._next = unit
+            if self._blocked and "burst" in self._faults:
+                self._waits_for_room = True  # a terminal that records first loses nothing when the socket is full
+                return
             wait = self._origin_s + unit.at_ms / 1000 / self.speed - now
             if wait > 0.0005:
                 self._call = self._reactor.callLater(wait, self._pump)
@@ -422,6 +426,9 @@ class MediaStream:
     def resumeProducing(self) -> None:
         """It has room again."""
         self._blocked = False
+        if self._waits_for_room:
+            self._waits_for_room = False
+            self._pump()
 
     def stopProducing(self) -> None:
         """The connection is gone; ``lost`` tells."""

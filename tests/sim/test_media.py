@@ -576,6 +576,26 @@ def test_fault_burst() -> None:
     platform.finish()
 
 
+def test_a_burst_waits_for_room_in_the_socket() -> None:
+    platform = online("burst=5")
+    platform.result(live())
+    stream = platform.terminal.streams[1, "live"]
+    wrote: list[bytes] = []
+
+    def write(data: bytes) -> None:
+        wrote.append(data)
+        if len(wrote) % 10 == 0:
+            stream.pauseProducing()
+
+    stream.connected(write, lambda: None)
+    assert len(wrote) == 10
+    while stream._blocked:
+        stream.resumeProducing()
+    assert len(frames_of(packets_of(b"".join(wrote)), video)) == 126
+    assert stream.frames_dropped == 0
+    platform.finish()
+
+
 def test_fault_hisi_with_the_card() -> None:
     platform = Platform(("hisi",), heartbeat_s=1000, position_s=0).online()
     packets = Media(platform, live(data_type=3)).run(0.5)
