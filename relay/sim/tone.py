@@ -63,7 +63,7 @@ def _adpcm(samples: array[int]) -> list[bytes]:
     blocks = []
     predictor = index = 0
     for start in range(0, len(samples), BLOCK):
-        head = struct.pack("<hBB", predictor, index, 0)
+        head = struct.pack("<hBB", predictor, index, 0)  # little-endian, as the chips write it
         out = bytearray()
         nibbles = []
         for sample in samples[start : start + BLOCK]:
