@@ -8,6 +8,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Any, TextIO
 
+from relay.cli.hexdump import undump
 from relay.errors import RelayError
 from relay.wire import Row
 
@@ -22,8 +23,11 @@ class InputError(RelayError):
 
 
 def parse_hex(words: Sequence[str]) -> bytes:
-    """Bytes from what people paste: blanks, line breaks, commas, colons and 0x are fine."""
+    """Bytes from what people paste: blanks, line breaks, commas, colons and 0x are fine, and dumps with offsets and ASCII columns."""
     text = " ".join(words)
+    dumped = undump(text)
+    if dumped is not None:
+        return dumped
     for noise in ("0x", "0X", "\\x"):
         text = text.replace(noise, " ")
     text = text.translate(str.maketrans("", "", " \t\r\n\v\f,;:-'\"[]{}()"))

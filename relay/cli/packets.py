@@ -226,3 +226,27 @@ def _ppp(data: bytes) -> bytes | None:
     if data[:2] in (b"\x00\x21", b"\x00\x57"):
         return data[2:]
     return data[1:] if data[:1] in (b"\x21", b"\x57") else None
+
+
+def payload_of(data: bytes) -> bytes | None:
+    """What a packet pasted with its headers (Ethernet, Linux cooked or from IP on) carries; None if it is none, judged by the IP checksum and lengths."""
+    for link_type in (1, 113, 276, 101):
+        inner = _network(link_type, data)
+        if inner is None or len(inner) < 28 or inner[0] >> 4 != 4:
+            continue
+        head = (inner[0] & 0x0F) * 4
+        total = int.from_bytes(inner[2:4], "big")
+        if head < 20 or len(inner) < head or total > len(inner) or len(inner) - total > 46 or _ip_sum(inner[:head]):
+            continue
+        segment = Dissector().segment(Captured(0, 0, link_type, data, len(data)))
+        if segment is not None:
+            return segment.payload
+    return None
+
+
+def _ip_sum(head: bytes) -> int:
+    """0 for a sound IPv4 header."""
+    total: int = sum(struct.unpack(f">{len(head) // 2}H", head))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return total ^ 0xFFFF
