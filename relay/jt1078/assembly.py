@@ -24,6 +24,8 @@ from relay.jt1078.packet import FIRST_VIDEO_PT, LAST_AUDIO_PT, LAST_VIDEO_PT, Da
 _TRIAL_FRAMES = 4
 #: unmarked ends (time stamp changed, nothing missing, no LAST seen) after which a track is joined by time stamp
 _UNMARKED_ENDS = 2
+#: frames of several packets, joined by time stamp, after which marks that agree are believed again
+_AGREED = 16
 
 
 class Counter:
@@ -91,6 +93,7 @@ class Track:
     """One kind of media of one (SIM, channel): the frame being joined and what has been learnt about its marks."""
 
     __slots__ = (
+        "agreed",
         "annexb",
         "by_time",
         "counter",
@@ -100,8 +103,10 @@ class Track:
         "kind",
         "lost",
         "lost_frames",
+        "m_ends",
         "m_inner",
         "m_lies",
+        "marks",
         "maybe",
         "mpt",
         "orphan",
@@ -131,8 +136,11 @@ class Track:
         self.trial = _TRIAL_FRAMES if kind == VIDEO else 0
         self.by_time = False
         self.unmarked = 0
+        self.marks = b""  #: joining by time stamp: the marks of the open frame, a letter each
+        self.agreed = 0  #: frames in a row whose marks agreed with the time stamps
         self.m_inner = 0  #: inner packets seen with M = 0
         self.m_lies = False  #: an inner packet was seen with M = 1
+        self.m_ends = False  #: frames end with M = 1 here
         self.lost = 0  #: what the next frame's Loss will say
         self.maybe = 0
         self.lost_frames = 0
@@ -246,7 +254,7 @@ class Assembler:
         """The end: frames that only a following packet could have completed leave, unfinished ones are dropped and counted."""
         self.release(track, out)
         if track.parts:
-            if track.by_time and (track.mpt & 0x80 or track.m_lies or not track.m_inner):
+            if track.by_time and not track.m_ends:
                 self._emit(track, now, out)
             else:
                 self.drop(track)
@@ -276,7 +284,8 @@ class Assembler:
         mark = kind & 0x0F
         starts = begins_unit(body)
         opens = mark in (SubpackageMark.ATOMIC, SubpackageMark.FIRST)
-        if not track.by_time and follows and track.orphan != ts:
+        fresh = track.ts < 0 and track.orphan < 0 and starts and _nal_head(body, mpt & 0x7F)[1]
+        if not track.by_time and (follows or fresh) and track.orphan != ts:
             # By everything but its mark this packet goes on with the frame of its time stamp, or begins one.
             goes_on = not starts and ts == track.ts and track.annexb and (opens or track.held or not track.parts)
             begins = starts and not opens and (ts != track.ts or not track.parts)
@@ -334,23 +343,40 @@ class Assembler:
         slice_, picture = _nal_head(body, mpt & 0x7F) if starts else (False, False)
         parts = track.parts
         if parts and (ts != track.ts or (picture and track.slice)):
-            self._emit(track, now, out)
+            self._emit_joined(track, now, out)
         if parts:
             parts.append(body)
             if track.mpt & 0x80:
-                track.m_lies = True
+                track.m_lies, track.m_ends = True, False
             else:
                 track.m_inner += 1
         elif starts:
             self._open(track, mpt, kind, ts, body, starts, interval)
             track.slice = False
+            track.marks = b""
         else:
             self._pass_over(track, ts)
             return
+        track.marks += b"AFLM"[kind & 3 : (kind & 3) + 1]
         track.slice = track.slice or slice_
         track.mpt = mpt
         if mpt & 0x80 and track.m_inner and not track.m_lies:
-            self._emit(track, now, out)
+            track.m_ends = True
+            self._emit_joined(track, now, out)
+
+    def _emit_joined(self, track: Track, now: float, out: list[RawFrame]) -> None:
+        """Marks that have been right for many frames are believed again: what spoke against them was an accident."""
+        marks = track.marks
+        if len(marks) > 1:
+            honest = marks == b"F" + b"M" * (len(marks) - 2) + b"L"
+            track.agreed = track.agreed + 1 if honest else 0
+        elif marks != b"A":
+            track.agreed = 0
+        self._emit(track, now, out)
+        if track.agreed >= _AGREED:
+            track.agreed = 0
+            track.by_time = False
+            track.trial = 0
 
     def _open(self, track: Track, mpt: int, kind: int, ts: int, body: bytes, starts: bool, interval: int) -> None:
         track.parts.append(body)

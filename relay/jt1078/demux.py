@@ -21,8 +21,8 @@ import struct
 from typing import Protocol
 
 from relay.jt1078.assembly import NEVER, UNKNOWN, Assembler, Loss, RawFrame, Stream, Track
-from relay.jt1078.framing import Framing, foreign
-from relay.jt1078.packet import MAGIC, MAX_BODY, Packet, detect_sim_bytes, header_length, parse_packet, sim_text
+from relay.jt1078.framing import CREDIT_BYTES, CREDIT_MAX, Framing, foreign
+from relay.jt1078.packet import MAGIC, MAX_BODY, Packet, detect_sim_bytes, header_length, measure, parse_packet, sim_text
 from relay.jt1078.sequence import CONNECTION, FOLLOWS, KIND, RESTART, Sequence
 
 __all__ = ["Demuxer", "Loss", "PacketReader", "RawFrame", "Stream", "Tap"]
@@ -48,8 +48,6 @@ _LOOK_BYTES = 4096
 GARBAGE_MAX = 65536
 #: the longest beginning of a connection that is kept to tell what else it is
 _OPENING_MAX = 2048
-#: how many times in a row step is lost within three packets before the width of the SIM field is looked at again
-_STRIKES = 8
 
 #: answers of ``_step`` that are no position
 _WAIT, _AGAIN = -1, -2
@@ -94,11 +92,10 @@ class Demuxer:
         self._prev = -1  # where in the present data the packet begins that ends at the present position
         self._span = _NO_SPAN  # what was parsed last and where in it the last packet is, until what follows it has been seen
         self._rescued = b""
-        self._strikes = 0
-        self._strike_at = 0
         self._run = 0  # length of the present run of garbage
         self._run_at = -1  # ``packets`` when it began
         self._opening = b""  # first bytes of a connection that has brought no packet
+        self._credited = 0
         self._check_bytes = 0
         self._check_at = 0.0
         self._watch: dict[Track, tuple[int, int, int, float]] = {}
@@ -276,11 +273,14 @@ class Demuxer:
     def _step(self, data: bytes, pos: int, now: float, out: list[RawFrame]) -> int:
         """Take the packet at ``pos``, or skip what is none: the next position, _WAIT for more bytes, or _AGAIN with ``_rescued``."""
         framing = self.framing
+        if self.bytes > self._credited:
+            framing.credit = min(CREDIT_MAX, framing.credit + (self.bytes - self._credited) // CREDIT_BYTES + 1)
+            self._credited = self.bytes
         if not framing.sim_bytes:
             width = framing.choose_width(data, pos)
-            if width > 0:
-                self._take_width(width)
-            total = framing.total(data, pos) if width > 0 else width
+            total = measure(data, pos, width, framing.max_body) if width > 0 else width
+            if total > 0 and pos + total <= len(data):
+                self._take_width(width)  # not before a whole packet is there to try it on
         else:
             total = framing.total(data, pos)
         if total < 0:
@@ -390,9 +390,6 @@ class Demuxer:
         (last, first, beyond), self._span = self._span, _NO_SPAN
         span = last[first:beyond]
         if framing.sim_bytes:
-            if self.packets != self._strike_at:  # once for a run of garbage, in however many reads it comes
-                self._strikes = self._strikes + 1 if self.packets - self._strike_at <= 3 else 1
-                self._strike_at = self.packets
             if prev >= 0:
                 if self._other_width(data, prev):
                     self._undo(data, prev, pos, out)
@@ -416,12 +413,12 @@ class Demuxer:
                     self.garbage_bytes -= len(span) - inside
                     self._rescued = both[inside:]
                     return _AGAIN
-            if self._strikes >= _STRIKES and not framing.fixed:
-                self._strikes = 0
-                self._doubt_width()
         if not framing.sure and framing.sim_bytes:
             self._doubt_width()
+        width = framing.sim_bytes
         at = framing.seek(data, pos)
+        if framing.sim_bytes != width:
+            self._set_fast()
         self._garbage(data, pos, at)
         return at
 

@@ -21,6 +21,12 @@ USUAL_HEAD = MAGIC + b"\x81"
 # How far the bytes speak for one width of the SIM field.
 _IMPOSSIBLE, _CONTRADICTED, _OPEN, _CHAINS = range(4)
 
+#: looking at one head costs microseconds, so noise made of heads is searched for packets only so far: this much at once, and one head for
+#: every so many bytes that come in
+CREDIT_MAX, CREDIT_BYTES = 2048, 32
+#: packets in a row that are possible only with the other width of the SIM field before that one is taken
+_CONTRARY = 3
+
 _REQUEST = re.compile(rb"[A-Z_]{3,16} \S+ (HTTP|RTSP)/[0-9]")
 
 
@@ -45,7 +51,7 @@ def foreign(opening: bytes) -> str:
 class Framing:
     """What one connection has shown of its packets' shape."""
 
-    __slots__ = ("fixed", "former", "head", "max_body", "sim_bytes", "sims", "streams", "sure")
+    __slots__ = ("_contrary", "credit", "fixed", "former", "head", "max_body", "sim_bytes", "sims", "streams", "sure")
 
     def __init__(self, max_body: int, sim_bytes: int = 0) -> None:
         self.max_body = max_body
@@ -56,6 +62,8 @@ class Framing:
         self.head = USUAL_HEAD  #: bytes 0-4 as this connection sends them
         self.streams: dict[bytes, Stream] = {}  #: by SIM field and channel as on the wire
         self.sims: set[bytes] = set()  #: SIM fields met
+        self._contrary = 0
+        self.credit = CREDIT_MAX  #: heads that may still be looked at inside packets
 
     @property
     def _widths(self) -> tuple[int, ...]:
@@ -85,10 +93,10 @@ class Framing:
         six, ten = ranks
         if self.former:
             before, other = ranks[self.former == 10], ranks[self.former == 6]
-            if other != _CHAINS and before != _IMPOSSIBLE:
+            if before == _CHAINS or (before != _IMPOSSIBLE and other != _CHAINS):
                 return self.former
-            if other == _OPEN:
-                return 0
+            if other != _CHAINS:
+                return 0 if other == _OPEN else -1
         if six == ten:
             if six == _IMPOSSIBLE:
                 return -1
@@ -160,7 +168,13 @@ class Framing:
         return 0
 
     def _next_head(self, data: bytes, start: int, stop: int) -> int:
-        """The first head that begins at ``start`` or after it and before ``stop``."""
+        """The first head that begins at ``start`` or after it and before ``stop``; none when too many have been looked at."""
+        self.credit -= 1
+        if self.credit < 0:
+            return -1
+        return self._find_head(data, start, stop)
+
+    def _find_head(self, data: bytes, start: int, stop: int) -> int:
         at = data.find(USUAL_HEAD, start, stop + 4)
         if self.head != USUAL_HEAD:
             other = data.find(self.head, start, (at if at >= 0 else stop) + 4)
@@ -168,18 +182,31 @@ class Framing:
         return at
 
     def seek(self, data: bytes, start: int) -> int:
-        """Where to go on in garbage that begins at ``start``: at a plausible packet, at what may be the beginning of a magic, or at the end."""
+        """Where to go on after ``start``, where no packet begins: at a plausible one, at what may be the beginning of a magic, or at the end."""
         n = len(data)
-        at = self._next_head(data, start, n)
+        at = self._find_head(data, start, n)
         while at >= 0:
-            totals = [self._plausible(data, at, width) for width in self._widths]
-            if max(totals) >= 0:
-                return self._prefer_inside(data, at, max(totals))
-            at = self._next_head(data, at + 4, n)
-        for keep in range(min(4, n - start), 0, -1):
+            if at > start:
+                total = max(self._plausible(data, at, width) for width in self._widths)
+                if total >= 0:
+                    self._contrary = 0
+                    return self._prefer_inside(data, at, total)
+            if self.sure and not self.fixed and self._speaks_for_other_width(data, at):
+                self._contrary += 1
+                if self._contrary >= _CONTRARY:
+                    self._contrary = 0
+                    self.take_width(16 - self.sim_bytes)
+                    return at
+            at = self._find_head(data, at + 4, n)
+        for keep in range(min(4, n - start - 1), 0, -1):
             if data.endswith(USUAL_HEAD[:keep]):
                 return n - keep
         return n
+
+    def _speaks_for_other_width(self, data: bytes, at: int) -> bool:
+        width = 16 - self.sim_bytes
+        total = self._plausible(data, at, width)
+        return total > 0 and (at + total == len(data) or self.chains(data, at, width))
 
     def _prefer_inside(self, data: bytes, at: int, total: int) -> int:
         """After garbage a header that only looks like one must not swallow packets that are known or followed by others."""
@@ -237,6 +264,7 @@ class Framing:
                 here, count = start, 0
                 while (here, width) not in seen:
                     seen.add((here, width))
+                    self.credit -= 1
                     total = self._plausible(data, here, width)
                     if total < 0:
                         # The end of the data may cut a head in two.
