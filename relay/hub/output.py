@@ -137,6 +137,8 @@ class Output:
             if audio is None:
                 return 0.0
             if self.wants_video:
+                if stream.ingest.has_picture:  # it only lacks its key frame
+                    return 0.0
                 due = stream.first_sound + self.options.video_wait_s
                 if now < due:
                     return due

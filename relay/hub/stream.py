@@ -45,6 +45,10 @@ class RawFrame(Protocol):
 class Ingest(Protocol):
     """``hub.ingest.Ingest`` as the listeners use it: one (SIM, channel), kept over reconnects so that the timeline continues."""
 
+    @property
+    def has_picture(self) -> bool:
+        """Pictures come, whether or not one of them could be begun with."""
+
     def push(self, raw: Any, now: float) -> Sequence[Frame]:
         """Frames that became whole."""
 
@@ -558,8 +562,8 @@ class Stream:
         self._tell_ready()
 
     def _sound_alone(self, now: float) -> None:
-        """Sound without a picture for long enough is a running stream too."""
-        if self.state is StreamState.STARTING and self.first_sound and not self.first_picture:
+        """Sound without a picture for long enough is a running stream too; not so while pictures come and only the key frame is missing."""
+        if self.state is StreamState.STARTING and self.first_sound and not self.first_picture and not self.ingest.has_picture:
             since = max(self.first_sound, self.first_packet)
             if now - since >= self.options.video_wait_s:
                 self.state = StreamState.RUNNING
@@ -647,7 +651,7 @@ class Stream:
         else:
             call = self.clock.callLater(timeout, self._wait_over, deferred)
             self._waits.append((media, deferred, call))
-            if self.first_sound and not self.first_picture and self._opening is None:
+            if self.first_sound and not self.first_picture and not self.ingest.has_picture and self._opening is None:
                 self._opening_at = self.first_sound + self.options.video_wait_s
                 self._opening = self.clock.callLater(max(self._opening_at - self.clock.seconds(), 0.001), self._open_later)
         return deferred
@@ -671,7 +675,7 @@ class Stream:
             if call.active():
                 call.cancel()
             deferred.callback(None)
-        if self._waits and self.first_sound and not self.first_picture and self._opening is None:
+        if self._waits and self.first_sound and not self.first_picture and not self.ingest.has_picture and self._opening is None:
             self._opening_at = self.first_sound + self.options.video_wait_s
             self._opening = self.clock.callLater(max(self._opening_at - self.clock.seconds(), 0.001), self._open_later)
 

@@ -38,6 +38,8 @@ class Raw(NamedTuple):
 
 
 class Ingest:
+    has_picture = False
+
     def push(self, raw: Raw, now: float) -> list[Frame]:
         return [raw.frame]
 
