@@ -223,15 +223,17 @@ def test_as_a_daemon_the_parent_tells_what_is_wrong(tmp_path: Path) -> None:
 
 def test_the_demonstration_prints_a_url_with_a_token_though_ports_are_taken(tmp_path: Path, runs: list[Twistd]) -> None:
     with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             other.bind((LOOPBACK, 8080))
             other.listen()
+            taken = True
         except OSError:
-            pass  # somebody else has it: just as good
+            taken = False  # somebody else has it: just as good, but it may be free again in a moment
         run = Twistd(tmp_path, "--demo", TMPDIR=str(tmp_path))
         runs.append(run)
         url = run.until(r"(?m)^Open (http://127\.0\.0\.1:\d+/\?token=[\w.-]+)$")
-        assert ":8080/" not in url
+        assert not taken or ":8080/" not in url
         assert run.stop() == 0
     assert "Traceback" not in run.output
     assert list(tmp_path.glob("jt1078relay-demo-*")) == [], "the store went with it"

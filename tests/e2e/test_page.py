@@ -29,8 +29,9 @@ LOOK = """() => [...document.querySelectorAll('.tile.open video')].map((video) =
 
 @pytest.fixture
 def browser() -> Iterator[Any]:
+    options = chromium_options()
     with playwright.sync_playwright() as machinery:
-        chromium = machinery.chromium.launch(**chromium_options())
+        chromium = machinery.chromium.launch(**options)
         yield chromium
         chromium.close()
 
