@@ -89,6 +89,7 @@ class Parts:
             ports,
             settings.terminals.loss_report_s,
         )
+        self.live.unidentified = self.media.unidentified
         self.web = make_site(
             WebParts(
                 settings=settings,

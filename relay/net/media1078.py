@@ -1,9 +1,10 @@
 """JT/T 1078 media over TCP and TLS: listeners for live, playback and talk.
 
-A connection says nothing about itself but in its packets: the first whole frame names (SIM, channel), admission says whether it may come in and to
-which stream it belongs (``hub.registry.Registry.connect``). One connection may carry several channels; each is admitted for itself.
+A connection says nothing about itself but in its packets: two that agree, or the first whole frame, name (SIM, channel); admission
+says whether it may come in and to which stream it belongs (``hub.registry.Registry.connect``). One connection may carry several
+channels; each is admitted for itself.
 
-    connected ──first frame──→ known ──stream runs──→ settled (read on the tick when merging is on)
+    connected ──two packets──→ known ──stream runs──→ settled (read on the tick when merging is on)
         │ no packet in first_packet_timeout_s, a wrong protocol, garbage, no channel admitted: closed, with one log line a second a peer at most
 
 What the port tells is only the kind: live, playback, talk ("main or sub stream, live or playback, talk or video are not in the packet").
@@ -252,6 +253,8 @@ class MediaProtocol(TwistedProtocol):
             stream.last_packet = now
             stream.packets += demuxer.packets - before
             stream.bytes += len(data)
+        elif not self.known and demuxer.framing.sure and not demuxer.verdict:
+            self._introduce(now)
         if demuxer.verdict:
             self._refuse_peer(demuxer.verdict)
 
@@ -274,6 +277,15 @@ class MediaProtocol(TwistedProtocol):
             if feed.stream is not None:
                 packets = sum(raw.packets for raw in part)
                 feed.stream.feed(part, now, packets, sum(len(raw.body) for raw in part) + HEADER_BYTES * packets)
+
+    def _introduce(self, now: float) -> None:
+        """Two packets have agreed on whose they are: a large first key frame need not be whole before its stream is known."""
+        for track in list(self.demuxer.streams.values()):
+            key = (track.sim, track.channel)
+            if key not in self.feeds and not self.closing:
+                feed = self.feeds[key] = Feed(self, *key)
+                self._admit(feed, now)
+                self._sim, self._channel, self._stream = track.sim, track.channel, feed.stream
 
     def _admit(self, feed: Feed, now: float) -> None:
         self.known = True
@@ -435,6 +447,10 @@ class MediaServer:
         if self._sweep_call is None:
             self._sweep_call = self.clock.callLater(SWEEP_S, self._sweep)
         return True
+
+    def unidentified(self, host: str) -> int:
+        """Connections from that address that have not yet said whose they are: for the words of a failed start."""
+        return sum(1 for connection in self._connections if connection.address == host and not connection.known)
 
     def disconnected(self, connection: MediaProtocol) -> None:
         """It is gone."""
