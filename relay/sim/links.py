@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from twisted.internet.error import ConnectionDone
@@ -44,6 +44,18 @@ def make_link(reactor: Any, options: TerminalOptions, owner: Owner) -> Link:
     if options.signalling_udp:
         return _UdpLink(reactor, options.host, options.port, owner)
     return _TcpLink(reactor, options.host, options.port, options.tls, owner)
+
+
+def open_datagrams(reactor: Any, host: str, ready: Callable[[str, Callable[[DatagramProtocol], Any]], object], failed: Callable[[str], object]) -> None:
+    """Find the address of ``host``; ``ready`` gets it, and what opens a port of its family for a protocol."""
+
+    def listen(interface: str) -> Callable[[DatagramProtocol], Any]:
+        return lambda protocol: reactor.listenUDP(0, protocol, interface=interface)
+
+    if ":" in host:  # an IPv6 address, which ``resolve`` does not know
+        ready(host, listen("::"))
+        return
+    reactor.resolve(host).addCallbacks(lambda address: ready(address, listen("")), lambda failure: failed(failure.getErrorMessage()))
 
 
 class _TcpLink(ClientFactory):
@@ -127,16 +139,16 @@ class _UdpLink(DatagramProtocol):
         self._closed = False
 
     def open(self) -> None:
-        self._reactor.resolve(self._host).addCallbacks(self._resolved, self._unresolved)
+        open_datagrams(self._reactor, self._host, self._found, self._not_found)
 
-    def _resolved(self, address: str) -> None:
+    def _found(self, address: str, listen: Callable[[DatagramProtocol], Any]) -> None:
         if not self._closed:
             self._host = address
-            self._port = self._reactor.listenUDP(0, self)
+            self._port = listen(self)
 
-    def _unresolved(self, reason: Failure) -> None:
+    def _not_found(self, why: str) -> None:
         self._closed = True
-        self._owner.link_failed(reason.getErrorMessage())
+        self._owner.link_failed(why)
 
     def startProtocol(self) -> None:
         self.transport.connect(self._host, self._remote_port)

@@ -19,12 +19,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from twisted.internet.interfaces import IConnector, IDelayedCall
-from twisted.python.failure import Failure
 
 from relay.errors import FrameError
 from relay.jt808.messages.video import AvDataType
 from relay.jt1078.packet import STANDARD_BODY, DataType, build_packet, packetize, parse_packet, sim_field
 from relay.sim.faults import Faults
+from relay.sim.links import open_datagrams
 from relay.sim.media_links import MediaDatagrams, MediaFactory
 from relay.sim.sources import Source, Unit
 
@@ -150,14 +150,11 @@ class MediaStream:
         self._udp = True
         self.transport_name = f"UDP {host}:{port}"
 
-        def resolved(address: str) -> None:
+        def found(address: str, listen: Callable[[Any], Any]) -> None:
             if self.state is State.CONNECTING:
-                self._port = self._reactor.listenUDP(0, MediaDatagrams(self, address, port))
+                self._port = listen(MediaDatagrams(self, address, port))
 
-        def failed(failure: Failure) -> None:
-            self._close(f"{host}: {failure.getErrorMessage()}")
-
-        self._reactor.resolve(host).addCallbacks(resolved, failed)
+        open_datagrams(self._reactor, host, found, lambda why: self._close(f"{host}: {why}"))
 
     def connected(self, write: Callable[[bytes], object], lose: Callable[[], object]) -> None:
         """The connection is there: the first packet follows at once."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.defer import Deferred, succeed
-from twisted.internet.error import ConnectionDone, ConnectionRefusedError
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.error import ConnectionDone, ConnectionRefusedError, DNSLookupError
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
 
@@ -50,8 +50,9 @@ class Wire(StringTransport):
 class Datagrams:
     """A UDP port in memory."""
 
-    def __init__(self, protocol: Any) -> None:
+    def __init__(self, protocol: Any, interface: str = "") -> None:
         self.protocol = protocol
+        self.interface = interface
         self.remote: tuple[str, int] | None = None
         self.sent: list[bytes] = []
         self.closed = False
@@ -77,13 +78,13 @@ class Reactor(MemoryReactorClock):  # type: ignore[misc]
         super().__init__()
         self.ports: list[Datagrams] = []
 
-    def listenUDP(self, port: int, protocol: Any, **_: Any) -> Datagrams:
-        made = Datagrams(protocol)
+    def listenUDP(self, port: int, protocol: Any, interface: str = "") -> Datagrams:
+        made = Datagrams(protocol, interface)
         self.ports.append(made)
         return made
 
     def resolve(self, name: str, timeout: Any = ()) -> Deferred[str]:
-        return succeed(name)
+        return succeed(name) if name != "nowhere.invalid" else fail(DNSLookupError())
 
 
 class Platform:

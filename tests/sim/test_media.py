@@ -612,3 +612,13 @@ def test_the_card_itself_goes_out_and_the_tone_changes_with_the_clock() -> None:
     blocks = [p.body for p in packets if audio(p)]
     assert blocks == sound("g711a", 1).blocks[: len(blocks)]  # the clock began at an even second
     platform.finish()
+
+
+def test_a_udp_server_whose_name_does_not_exist() -> None:
+    platform = online()
+    asking = live(tcp=0, udp=1079)
+    asking.server_ip = "nowhere.invalid"
+    assert platform.result(asking) == 0
+    assert platform.terminal.streams == {}
+    assert "nowhere.invalid" in platform.lines[-1]
+    platform.finish()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from twisted.internet.error import ConnectionRefusedError
+from twisted.python.failure import Failure
 
 from relay.jt808.messages import general, location, parameters, text, video
 from relay.jt808.messages.base import MESSAGES
@@ -338,3 +340,24 @@ def test_stopping_leaves_nothing_behind_whatever_was_going_on() -> None:
     platform.terminal.start()
     platform.refuse()
     platform.finish()  # while it waits for its next try
+
+
+def test_addresses_of_ipv6_and_names_that_do_not_exist() -> None:
+    platform = Platform(signalling_udp=True, host="::1")
+    platform.terminal.start()
+    (port,) = platform.reactor.ports
+    assert (port.interface, port.remote) == ("::", ("::1", 7808))
+    platform.finish()
+    platform = Platform(signalling_udp=True, host="nowhere.invalid")
+    platform.terminal.start()
+    assert platform.lines[0].startswith("no connection: DNS lookup failed")
+    assert platform.terminal.state is LinkState.WAITING
+    platform.finish()
+
+
+def test_tls_is_asked_for() -> None:
+    platform = Platform(tls=True)
+    platform.terminal.start()
+    assert [client[:2] for client in platform.reactor.sslClients] == [("127.0.0.1", 7808)]
+    platform.reactor.sslClients[0][2].clientConnectionFailed(None, Failure(ConnectionRefusedError()))
+    platform.finish()
