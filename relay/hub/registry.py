@@ -26,7 +26,7 @@ from relay.hub.merge import Clock, DelayedCall, Merge
 from relay.hub.muxers import MUXERS, unsupported
 from relay.hub.stream import Ingest, Stream, Transcoders
 from relay.hub.viewer import Viewer
-from relay.identity import StreamKey
+from relay.identity import StreamKey, phone_key
 from relay.mux.base import Muxer
 
 _log = Logger()
@@ -180,7 +180,7 @@ class Registry:
             if isinstance(result, Stream):
                 return result
             answer = result
-        return self.refuse(StreamKey(sim, channel, kind), source, answer)
+        return self.refuse(StreamKey(phone_key(sim), channel, kind), source, answer)
 
     def refuse(self, key: StreamKey, source: Source, refusal: Refusal) -> Refusal:
         """Count a refusal and raise it as an event."""

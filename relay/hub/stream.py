@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 #: blocks of transcoded sound kept beside the GOP cache, for outputs that open later
 RECENT_MAX = 2000
+#: the delay's percentiles cover between one and two of these
+DELAY_SPAN_S = 10.0
 
 
 class RawFrame(Protocol):
@@ -174,6 +176,7 @@ class Stream:
         "_picture_outputs",
         "_pictures",
         "_registry",
+        "_rotate_at",
         "_sent_before",
         "_sounds",
         "_tracks",
@@ -244,6 +247,7 @@ class Stream:
         self._need_key = True
         self._heard = False  #: sound from the present source
         self._delay = DelayHistogram()
+        self._rotate_at = now + DELAY_SPAN_S
         self._meter = Meter(now)
         self._loss_mark = (0, 0)
         self._sent_before = 0  #: by outputs that are gone
@@ -702,6 +706,9 @@ class Stream:
 
     def sweep(self, now: float) -> None:
         """Once a second, by the registry: rates, stuck viewers, outputs nobody watches, a source that did not come back."""
+        if now >= self._rotate_at:
+            self._rotate_at = now + DELAY_SPAN_S
+            self._delay.rotate()
         self._meter.sample(now, self.frames, self.bytes, self.packets, self.lost_packets)
         for output in list(self._outputs.values()):
             if output.sweep(now):

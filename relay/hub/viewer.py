@@ -85,6 +85,7 @@ class Viewer:
     __slots__ = (
         "_draining",
         "_farewell",
+        "_held",
         "_held_at",
         "_joined_total",
         "_lost",
@@ -145,6 +146,7 @@ class Viewer:
         self._on_close = on_close
         self._rest: bytes = b""
         self._offset = 0
+        self._held = 0  #: of it in the sink's hands, before the offset
         self._rest_counts = False  #: rest is live data, not the joining burst
         self._held_at = now  #: when the rest's data were sent by the source
         self._progress = now  #: when the socket last took something
@@ -171,7 +173,7 @@ class Viewer:
     @property
     def queue_bytes(self) -> int:
         """Live bytes that wait, here and in what the socket has not taken."""
-        return self._queue_bytes + (len(self._rest) - self._offset if self._rest_counts else 0)
+        return self._queue_bytes + (len(self._rest) - self._offset + self._held if self._rest_counts else 0)
 
     @property
     def sent_bytes(self) -> int:
@@ -293,7 +295,8 @@ class Viewer:
         self.busy = True
         self._rest = data
         piece = data[sent : sent + HOLD_BYTES]
-        self._offset = sent + len(piece)
+        self._held = len(piece)
+        self._offset = sent + self._held
         self._sink.hold(piece, self._writable)
 
     def _writable(self) -> None:
@@ -314,7 +317,7 @@ class Viewer:
                 self._hold(rest, offset + sent)
                 return
         self._rest = b""
-        self._offset = 0
+        self._offset = self._held = 0
         self._rest_counts = False
         self.busy = False
         queue, self._queue, self._queue_bytes = self._queue, None, 0

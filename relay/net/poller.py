@@ -4,8 +4,9 @@ Twisted's reactor spends more on dispatching a readable socket than the read its
 terminal is most of what many streams cost. A ``Poller`` holds the connections' sockets in an epoll set of its own:
 
     at once    the set's own descriptor is a reader of the reactor: one dispatch for all that is readable at that moment. Where wake-ups
-               follow each other within REST_S, the set rests so long between them: a thousand wake-ups a second cost more than the
-               reads, and two milliseconds are nothing beside the time between two frames. Every frame is still sent by itself
+               follow each other within REST_S, the set rests between them, just so long that some dozens of sockets are served in one go
+               and at most REST_MAX_S, a fifth of the time between two frames: thousands of wake-ups a second, each with cold caches,
+               cost more than the work. Every frame is still sent by itself
     gathered   it is not; ``read`` is called on each tick and drains every socket that has something
 
 The connections stay Twisted's: it accepts, writes, closes them. Their transports do not read (``pauseProducing``) while they are here. A
@@ -31,8 +32,11 @@ _log = Logger()
 BATCH = 256
 #: one read, into a buffer that all connections share: 64 KiB from malloc for each would be cut down to the 3 KiB that come
 RECV_BYTES = 65536
-#: between two wake-ups under load; and how many close wake-ups begin, how many empty ones end that
+#: between two wake-ups under load, at least and at most; how many sockets are to be served after each
 REST_S = 0.002
+REST_MAX_S = 0.008
+REST_FILL = 32
+#: how many close wake-ups begin it, how many empty ones end it
 REST_AFTER = 8
 REST_UNTIL = 4
 #: reads of one socket in one tick: a terminal that floods leaves the rest in the kernel, where TCP holds it back
@@ -67,6 +71,7 @@ class Poller:
         self._buffer = bytearray(RECV_BYTES)
         self._view = memoryview(self._buffer)
         self._rest: DelayedCall | None = None
+        self._rest_s = REST_S
         self._last = 0.0
         self._streak = 0
         self._epoll = select.epoll()
@@ -141,14 +146,20 @@ class Poller:
                 self._rest = self._clock.callLater(REST_S, self._rested)
 
     def _rested(self) -> None:
-        """Under load: once every REST_S, until nothing comes any more."""
-        self._streak = 0 if self._serve() else self._streak + 1
+        """Under load: again and again after a rest, until nothing comes any more."""
+        served = self._serve()
+        self._streak = 0 if served else self._streak + 1
         if not self._reading:  # what was read has changed the way of reading
             return
         if self._streak < REST_UNTIL:
-            self._rest = self._clock.callLater(REST_S, self._rested)
+            if served < REST_FILL * 3 // 4:
+                self._rest_s = min(self._rest_s * 1.2, REST_MAX_S)
+            elif served > REST_FILL:
+                self._rest_s = max(self._rest_s * 0.8, REST_S)
+            self._rest = self._clock.callLater(self._rest_s, self._rested)
         else:
             self._streak = 0
+            self._rest_s = REST_S
             self._rest = None
             self._reactor.addReader(self)
 
