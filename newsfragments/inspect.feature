@@ -1,0 +1,1 @@
+`jt1078relay inspect FILE` tells what is in a recorded JT/T 1078 byte stream (or in datagrams, `--udp`): terminal, channels, codecs, frames, losses, damage; `--video` and `--audio` write the elementary stream and the sound as WAV.
