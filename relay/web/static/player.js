@@ -142,9 +142,9 @@ export class Player {
     try {
       if (item.mime) {
         if (!this.buffer) {
-          this.buffer = this.source.addSourceBuffer(item.mime);
-          this.buffer.mode = "segments";
-          this.buffer.addEventListener("updateend", () => { this.settle(); this.pump(); });
+          const buffer = this.buffer = this.source.addSourceBuffer(item.mime);
+          buffer.mode = "segments";
+          buffer.addEventListener("updateend", () => { if (this.buffer === buffer) { this.settle(); this.pump(); } });  // else of an older run
         } else if (this.mime !== item.mime && this.buffer.changeType) {
           this.buffer.changeType(item.mime);
         }
