@@ -70,7 +70,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def _default(value: float | None) -> str:
     if value is None:
         return ""
-    return f" (default {int(value):x} hexadecimal)" if value == 0x9101 else f" (default {value:g})"
+    return f" (default {int(value):x} hexadecimal)" if value == 0x9101 else f" (default {value:.15g})"
 
 
 def _address(text: str) -> tuple[str, int]:
