@@ -122,6 +122,12 @@ def sim_field(sim: str, sim_bytes: int = 6) -> bytes:
         raise UsageError(f"the SIM number {sim!r} is neither digits nor hex") from None
 
 
+# by the width of the SIM field: magic, V P X CC, M PT, sequence, SIM, channel, kind, (time stamp, (intervals,)) length of the body
+_VIDEO_HEADS = {width: struct.Struct(f">4sBBH{width}sBBQHHH") for width in SIM_WIDTHS}
+_AUDIO_HEADS = {width: struct.Struct(f">4sBBH{width}sBBQH") for width in SIM_WIDTHS}
+_DATA_HEADS = {width: struct.Struct(f">4sBBH{width}sBBH") for width in SIM_WIDTHS}
+
+
 @dataclass(slots=True)
 class Packet:
     """One packet, field by field, with the names of the vectors."""
@@ -242,40 +248,43 @@ def parse_packet(data: bytes, offset: int = 0, sim_bytes: int = 0) -> Packet | N
         if max(measure(data, offset, 6), measure(data, offset, 10)) >= 0:
             return None
         width = 6
-    total = measure(data, offset, width)
-    if total < 0:
-        raise _fault(data, offset, width)
-    if total == 0 or offset + total > len(data):
-        return None
-    first, second, seq = struct.unpack_from(">BBH", data, offset + 4)
-    channel = offset + 8 + width
-    kind = data[channel + 1]
-    data_type = kind >> 4
-    header = header_length(data_type, width)
     timestamp = last_i = last_frame = None
-    if data_type <= DataType.VIDEO_B:
-        timestamp, last_i, last_frame = struct.unpack_from(">QHH", data, channel + 2)
-    elif data_type == DataType.AUDIO:
-        (timestamp,) = struct.unpack_from(">Q", data, channel + 2)
+    try:
+        kind = data[offset + width + 9]
+        if kind < 0x30:
+            magic, first, second, seq, field, channel, kind, timestamp, last_i, last_frame, size = _VIDEO_HEADS[width].unpack_from(data, offset)
+            body = offset + width + 24
+        elif kind < 0x40:
+            magic, first, second, seq, field, channel, kind, timestamp, size = _AUDIO_HEADS[width].unpack_from(data, offset)
+            body = offset + width + 20
+        else:
+            magic, first, second, seq, field, channel, kind, size = _DATA_HEADS[width].unpack_from(data, offset)
+            body = offset + width + 12
+    except (IndexError, struct.error):  # too short, as it stands
+        magic = b""
+    if magic != MAGIC or first >> 6 != 2 or kind > 0x43 or kind & 0x0F > 3 or body + size > len(data):
+        if measure(data, offset, width) < 0:
+            raise _fault(data, offset, width)
+        return None
     return Packet(
-        v=first >> 6,
-        p=first >> 5 & 1,
-        x=first >> 4 & 1,
-        cc=first & 0x0F,
-        m=second >> 7,
-        pt=second & 0x7F,
-        seq=seq,
-        sim=sim_text(data[offset + 8 : channel]),
-        sim_bytes=width,
-        channel=data[channel],
-        data_type=data_type,
-        subpackage=kind & 0x0F,
-        timestamp=timestamp,
-        last_i_interval=last_i,
-        last_frame_interval=last_frame,
-        body=bytes(data[offset + header : offset + total]),
-        header_len=header,
-        consumed=total,
+        first >> 6,
+        first >> 5 & 1,
+        first >> 4 & 1,
+        first & 0x0F,
+        second >> 7,
+        second & 0x7F,
+        seq,
+        field.hex(),
+        width,
+        channel,
+        kind >> 4,
+        kind & 0x0F,
+        timestamp,
+        last_i,
+        last_frame,
+        data[body : body + size],
+        body - offset,
+        body - offset + size,
     )
 
 
@@ -310,14 +319,6 @@ def peek_header(data: bytes, offset: int = 0, sim_bytes: int = 0) -> dict[str, i
     return known
 
 
-_VIDEO_HEAD = struct.Struct(">4sBBH6sBBQHHH")
-_AUDIO_HEAD = struct.Struct(">4sBBH6sBBQH")
-_DATA_HEAD = struct.Struct(">4sBBH6sBBH")
-_VIDEO_HEAD_20 = struct.Struct(">4sBBH10sBBQHHH")
-_AUDIO_HEAD_20 = struct.Struct(">4sBBH10sBBQH")
-_DATA_HEAD_20 = struct.Struct(">4sBBH10sBBH")
-
-
 def build_packet(
     *,
     sim: str | bytes,
@@ -336,20 +337,18 @@ def build_packet(
 ) -> bytes:
     """One packet on the wire. ``sim``: digits (or hex), padded on the left; or the field's own bytes, as ``sim_field`` gives them."""
     field = sim if isinstance(sim, bytes) else sim_field(sim, sim_bytes)
-    wide = len(field) == 10
+    width = len(field)
     kind = data_type << 4 | subpackage
+    second = m << 7 | pt
+    size = len(body)
     try:
         if data_type <= 2:
-            head = (_VIDEO_HEAD_20 if wide else _VIDEO_HEAD).pack(
-                MAGIC, vpxcc, m << 7 | pt, seq, field, channel, kind, timestamp, last_i_interval, last_frame_interval, len(body)
-            )
+            head = _VIDEO_HEADS[width].pack(MAGIC, vpxcc, second, seq, field, channel, kind, timestamp, last_i_interval, last_frame_interval, size)
         elif data_type == 3:
-            head = (_AUDIO_HEAD_20 if wide else _AUDIO_HEAD).pack(
-                MAGIC, vpxcc, m << 7 | pt, seq, field, channel, kind, timestamp, len(body)
-            )
+            head = _AUDIO_HEADS[width].pack(MAGIC, vpxcc, second, seq, field, channel, kind, timestamp, size)
         else:
-            head = (_DATA_HEAD_20 if wide else _DATA_HEAD).pack(MAGIC, vpxcc, m << 7 | pt, seq, field, channel, kind, len(body))
-    except struct.error as problem:
+            head = _DATA_HEADS[width].pack(MAGIC, vpxcc, second, seq, field, channel, kind, size)
+    except (struct.error, KeyError) as problem:
         raise UsageError(f"a field of the packet is out of range: {problem}") from None
     return head + body
 
