@@ -95,11 +95,14 @@ class Listeners:
         """``media.live_tcp_port 0.0.0.0:1078`` … of all that are adopted."""
         return ", ".join(f"{one.wanted.key} {one.wanted.kind} {show(one.wanted.host, one.port)}" for one in self._bound.values() if one.listening)
 
-    def stop(self) -> Deferred[Any]:
-        """Accept nothing any more; fires when the sockets are closed."""
-        waits = [maybeDeferred(one.listening.stopListening) for one in self._bound.values() if one.listening is not None]
-        self.close_unadopted()
-        self._bound.clear()
+    def stop(self, kind: str = "") -> Deferred[Any]:
+        """Close those of a kind, or all; fires when they are closed. The UDP ones are also what we speak through: close them last."""
+        ended = {key: one for key, one in self._bound.items() if kind in ("", one.wanted.kind)}
+        waits = [maybeDeferred(one.listening.stopListening) for one in ended.values() if one.listening is not None]
+        for key, one in ended.items():
+            del self._bound[key]
+            if one.listening is None:
+                one.socket.close()
         return DeferredList(waits, consumeErrors=True)
 
     def close_unadopted(self) -> None:

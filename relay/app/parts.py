@@ -4,8 +4,8 @@
                                                                │
                                       events ── live ── admission, resolver
                                                  │
-    MediaServer (TCP, TLS) ── registry ── merge, ingest, transcoders
-                                 │
+    MediaServer (TCP, TLS), MediaDatagrams (UDP) ── registry ── merge, ingest, transcoders
+                                                       │
     Site ── router ── page, API, media ── viewers
 
 A section with a certificate speaks TLS on its ``tls_port``, and where that is 0 on its other TCP ports.
@@ -20,7 +20,7 @@ from functools import partial
 from threading import Thread
 from typing import Any, cast
 
-from twisted.internet.protocol import Factory
+from twisted.internet.protocol import DatagramProtocol, Factory
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
@@ -49,6 +49,7 @@ from relay.net.tls import ReloadingCertificate, wrap
 from relay.settings import Settings
 from relay.store.store import Store
 from relay.web.connection import SinkMaker
+from relay.web.metrics import Figures
 from relay.web.site import WebParts, make_site
 
 log = Logger(namespace="relay.app")
@@ -64,7 +65,9 @@ class Parts:
         self.settings = settings
         self.reactor = reactor
         self.clock = clock
+        self.store = store
         self.listeners = listeners
+        self.media_udp: list[MediaDatagrams] = []
         self.certificates = {name: self._certificate(name) for name in ("terminals", "media", "http")}
         self.events = Events(time.time)
         self.terminals = Terminals(settings.terminals, settings.limits, store.terminals, clock, self.events, time.time, store.changes)
@@ -106,6 +109,7 @@ class Parts:
                 version=relay.__version__,
                 demo=demo,
                 problems=self.problems,
+                figures=self._figures(),
             )
         )
         self.health = Health(store, clock)
@@ -127,15 +131,10 @@ class Parts:
         self.merge.start()
         for key in ("terminals.tcp_port", "terminals.tls_port"):
             self._stream(key, TerminalFactory(self.terminals, "tls" if self._speaks_tls(key) else "tcp"))
-        datagrams = self.listeners.get("terminals.udp_port")
-        if datagrams is not None:
-            datagrams.adopt_datagrams(self.reactor, TerminalDatagrams(self.terminals, local_address_for(self.settings.terminals.host)))
+        self._datagrams("terminals.udp_port", lambda _: TerminalDatagrams(self.terminals, local_address_for(self.settings.terminals.host)))
         for kind in ("live", "playback"):
             self._stream(f"media.{kind}_tcp_port", self.media.factory(kind, self.listeners.port(f"media.{kind}_tcp_port")))
-            bound = self.listeners.get(f"media.{kind}_udp_port")
-            if bound is not None:
-                protocol = MediaDatagrams(self.clock, self.registry, self.settings.media, kind, bound.port, self.settings.limits.log_peer_s)
-                bound.adopt_datagrams(self.reactor, protocol)
+            self._datagrams(f"media.{kind}_udp_port", partial(self._media_datagrams, kind))
         self._stream("http.port", self.web.site)
         self._stream("http.tls_port", self.web.site)
         self.health.start()
@@ -153,6 +152,48 @@ class Parts:
             bound.adopt_stream(self.reactor, wrap(factory, certificate, self.reactor))
         else:
             bound.adopt_stream(self.reactor, factory)
+
+    def _media_datagrams(self, kind: str, port: int) -> MediaDatagrams:
+        made = MediaDatagrams(self.clock, self.registry, self.settings.media, kind, port, self.settings.limits.log_peer_s)
+        self.media_udp.append(made)
+        return made
+
+    def _datagrams(self, key: str, make: Callable[[int], DatagramProtocol]) -> None:
+        bound = self.listeners.get(key)
+        if bound is not None:
+            bound.adopt_datagrams(self.reactor, make(bound.port))
+
+    # what is told ---------------------------------------------------------
+
+    def problems(self) -> list[str]:
+        """What keeps the relay from doing its work, for ``/readyz``."""
+        return self.health.problems()
+
+    def unhandled(self) -> int:
+        """Faults of our own since the start, each in the log with its traceback; 0 in a sound program."""
+        pollers = [poller for poller in (self.media.prompt, self.media.steady) if poller is not None]
+        counts = [self.registry.unhandled, self.media.unhandled]
+        return sum(counts) + sum(poller.unhandled for poller in pollers) + sum(listener.unhandled for listener in self.media_udp)
+
+    def _figures(self) -> Figures:
+        database = self.store.database
+        certificates = [one for one in self.certificates.values() if one is not None]
+        return Figures(
+            gauges={
+                "media_connections": ("JT/T 1078 connections over TCP and TLS", lambda: len(self.media)),
+                "store_waiting": ("Operations that wait for the store", lambda: database.waiting),
+                "transcodes": ("Sound tracks being transcoded", lambda: len(self.transcoders.stats())),
+            },
+            counters={
+                "media_accepted": ("JT/T 1078 connections accepted", lambda: self.media.accepted),
+                "media_over_limit": ("JT/T 1078 connections refused for media.connections_max", lambda: self.media.over_limit),
+                "media_wrong_protocol": ("Connections on media ports that spoke something else", lambda: self.media.wrong_protocol),
+                "transcodes_refused": ("Sound tracks not transcoded for a limit", lambda: self.transcoders.refused),
+                "certificate_reloads": ("Certificates read again", lambda: sum(one.reloads for one in certificates)),
+                "certificate_failures": ("Certificates that could not be used when they changed", lambda: sum(one.failures for one in certificates)),
+                "unhandled": ("Faults of the relay itself, in the log with tracebacks", self.unhandled),
+            },
+        )
 
     # stopping -------------------------------------------------------------
 
@@ -179,10 +220,6 @@ class Parts:
                     await waiting
             except Exception:
                 log.failure("stopping: {step} failed", step=getattr(step, "__qualname__", str(step)))
-
-    def problems(self) -> list[str]:
-        """What keeps the relay from doing its work, for ``/readyz``."""
-        return self.health.problems()
 
     async def _drained(self) -> None:
         """Until nobody has bytes left to take, or DRAIN_S is over."""

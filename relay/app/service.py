@@ -205,9 +205,10 @@ class Relay(MultiService):
         return done
 
     async def _stop(self) -> None:
-        await self.listeners.stop()
+        await self.listeners.stop("tcp")
         if self.parts is not None:
             await self.parts.stop()
+        await self.listeners.stop()
         await super().stopService()
         await self.store.stop()
 

@@ -125,6 +125,11 @@ async def test_it_starts_on_every_socket_and_stops_without_leaving_anything(tmp_
     status, body = await answer(port, "/api/v1/status", relay.signer.api("viewer", 60, time.time()))
     assert status == 200
     assert body["ready"] is True
+    status, text = await answer(port, "/metrics", relay.signer.api("viewer", 60, time.time()))
+    assert status == 200
+    names = [line.split()[2] for line in text.decode().splitlines() if line.startswith("# TYPE ")]
+    assert len(names) == len(set(names))
+    assert b"\njt1078relay_unhandled_total 0.0\n" in text
     await relay.stopService()
     connection = sqlite3.connect(tmp_path / "relay.db")
     assert connection.execute("PRAGMA user_version").fetchone() == (LATEST,)
