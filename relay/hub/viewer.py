@@ -227,6 +227,7 @@ class Viewer:
                     return
             if taken < len(preamble):
                 burst = preamble[taken:] + burst
+                self._sent -= len(preamble) - taken  # the head is not counted
         if self._deliver(burst, False):
             self._live()
         if not self._lost:

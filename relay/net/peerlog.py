@@ -29,7 +29,7 @@ class PeerLog:
         self._silent: dict[str, tuple[int, dict[str, Any]]] = {}  # address: lines held back, the last of them
         self._call: DelayedCall | None = None
 
-    def warn(self, address: str, format: str, **fields: Any) -> None:
+    def warn(self, address: str, format: str, /, **fields: Any) -> None:
         """Log it now, or count it when this address had a line in this interval."""
         if address not in self._silent:
             if len(self._silent) >= ADDRESSES_MAX:
