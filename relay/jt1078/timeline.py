@@ -63,6 +63,22 @@ class Timeline:
         self._last_audio = 0
         self.jumps = 0
 
+    def easy_base(self) -> int | None:
+        """What an ordinary stamp of the picture (``EASY_STEP_MS`` or less after the last) need only be lessened by; None while it takes more."""
+        track = self._video
+        if not track.easy or self._depth or track.offset != int(track.offset) or self._last_dts != int(track.out):
+            return None
+        return int(track.offset)
+
+    def caught_up(self, stamp: int, step: int, now: float) -> None:
+        """Pictures up to ``stamp`` have been timed by ``easy_base``; the last step was ``step``."""
+        track = self._video
+        track.stamp = float(stamp)
+        track.out = stamp - track.offset
+        track.step += 0.5 * (step - track.step)
+        track.arrived = now
+        self._last_dts = int(track.out)
+
     def restart(self) -> None:
         """Another source goes on with the stream: the next stamps are anchored anew, after what has been put out."""
         for track in (self._video, self._audio):
@@ -75,21 +91,6 @@ class Timeline:
     def video(self, stamp: int, now: float, depth: int = 0) -> tuple[int, int]:
         """(dts, pts) of the next access unit; ``depth`` is how many frames may stand before it in decoding order and follow it in output order."""
         track = self._video
-        if track.easy and not depth:
-            step = stamp - track.stamp
-            if 0 < step <= EASY_STEP_MS:
-                out = stamp - track.offset
-                if out >= track.out:
-                    track.step += 0.1 * (step - track.step)
-                    track.stamp = stamp
-                    track.out = out
-                    track.arrived = now
-                    dts = int(out + 0.5)
-                    if dts > self._last_dts:
-                        self._last_dts = dts
-                    else:
-                        dts = self._last_dts
-                    return dts, dts
         if depth != self._depth:
             self._depth, self._monotonic, self._back = depth, 0, False
             self._heap.clear()
