@@ -45,6 +45,7 @@ def stamps_ms(path: Path) -> list[float]:
 
 
 def watched(relay: Product, tmp_path: Path, ending: str = "flv", **query: str) -> Path:
+    need("ffmpeg")
     path = tmp_path / f"seen.{ending}"
     record(relay.url(f"/live/{PHONE}_1.{ending}", **({"audio": "source"} if ending == "flv" else {}), **query), SECONDS, path)
     return path
@@ -83,6 +84,7 @@ TOGETHER = 6  #: terminals at a time: two cores draw so many cards with ease
 
 def watch_all(folder: Path, cases: Sequence[str], words: Sequence[str] = (), **sections: dict[str, Any]) -> dict[str, Path]:
     """One recording of each case, several at a time, from one relay."""
+    need("ffmpeg")  # before the time is spent
     recordings = {}
     with Product(folder, **sections) as relay, ThreadPoolExecutor(TOGETHER) as pool:
         for first in range(0, len(cases), TOGETHER):
