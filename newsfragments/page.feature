@@ -1,0 +1,1 @@
+A page with one to sixteen moving pictures with sound, in Chinese and English, light and dark: it plays fragmented MP4 over WebSocket with a player of our own, shows each start hop by hop, and says every failure in words with what to do.
