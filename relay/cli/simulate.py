@@ -19,6 +19,8 @@ SUMMARY = "simulated terminals"
 _LINES_MAX = 50
 #: connections begun each second, so that a thousand terminals do not begin as one storm (--storm does)
 _STARTS_A_SECOND = 500
+#: how long closing all connections may take
+_CLOSE_S = 3.0
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -135,6 +137,7 @@ class _Run:
         self._shown: Counter[str] = Counter()
         self._lines = not args.quiet and args.count <= _LINES_MAX
         self._ended = False
+        self._online_at_end = 0
         self.options = TerminalOptions(
             host=args.server[0],
             port=args.server[1],
@@ -224,10 +227,13 @@ class _Run:
         self._ended = True
         from twisted.internet.defer import DeferredList
 
+        self._reactor.callLater(_CLOSE_S, self._leave)
         self._online_at_end = sum(terminal.online for terminal in self.terminals)
-        stopping = DeferredList([terminal.stop() for terminal in self.terminals])
-        stopping.addBoth(lambda _: self._reactor.callLater(0, self._reactor.stop))
-        self._reactor.callLater(3, lambda: self._reactor.running and self._reactor.stop())
+        DeferredList([terminal.stop() for terminal in self.terminals]).addBoth(lambda _: self._reactor.callLater(0, self._leave))
+
+    def _leave(self) -> None:
+        if self._reactor.running:
+            self._reactor.stop()
 
     def _told(self, terminal: Any, what: str) -> None:
         if self._ended:
@@ -253,7 +259,7 @@ class _Run:
         result = {
             "terminals": len(self.terminals),
             "came_online": came,
-            "online_at_end": getattr(self, "_online_at_end", 0),
+            "online_at_end": self._online_at_end,
             "registrations": sum(terminal.registered_count for terminal in self.terminals),
             "links": sum(terminal.online_count for terminal in self.terminals),
             "media_bytes": sum(terminal.media_bytes for terminal in self.terminals),

@@ -151,28 +151,27 @@ class _UdpLink(DatagramProtocol):
         self._owner.link_failed(why)
 
     def startProtocol(self) -> None:
-        self.transport.connect(self._host, self._remote_port)
         self._owner.link_up()
+
+    def stopProtocol(self) -> None:
+        self._closed = True
+        self._owner.link_down("closed")
 
     def datagramReceived(self, datagram: bytes, addr: Any) -> None:
         if not self._closed:
             self._owner.link_data(datagram)
 
-    def connectionRefused(self) -> None:
-        # an ICMP answer: nobody listens there (now)
-        if not self._closed:
-            self.close()
-
     def write(self, frames: Sequence[bytes]) -> None:
+        # the socket is not connected: a terminal does not hear of ports that are closed, its heartbeats tell it
         if not self._closed:
             for frame in frames:
-                self.transport.write(frame)
+                self.transport.write(frame, (self._host, self._remote_port))
 
     def close(self) -> None:
         if self._closed:
             return
         self._closed = True
         if self._port is not None:
-            self._port.stopListening().addCallback(lambda _: self._owner.link_down("closed"))
+            self._port.stopListening()  # ``stopProtocol`` follows
         else:
             self._owner.link_down("closed")

@@ -62,13 +62,11 @@ class MediaDatagrams(DatagramProtocol):
         self._remote_port = port
 
     def startProtocol(self) -> None:
-        self.transport.connect(self._host, self._remote_port)
-        self._stream.connected(self.transport.write, lambda: None)
+        # not connected: a terminal goes on sending to a port that nobody listens on
+        self._stream.connected(lambda datagram: self.transport.write(datagram, (self._host, self._remote_port)), lambda: None)
+
+    def stopProtocol(self) -> None:
+        self._stream.lost("the socket is gone")
 
     def datagramReceived(self, datagram: bytes, addr: Any) -> None:
         self._stream.received(datagram)
-
-    def connectionRefused(self) -> None:
-        # an ICMP answer; a real terminal would not even see it
-        pass
-

@@ -59,16 +59,14 @@ class Datagrams:
         protocol.transport = self
         protocol.startProtocol()
 
-    def connect(self, host: str, port: int) -> None:
-        self.remote = (host, port)
-
-    def write(self, datagram: bytes) -> None:
+    def write(self, datagram: bytes, addr: tuple[str, int]) -> None:
         assert not self.closed
+        self.remote = addr
         self.sent.append(datagram)
 
-    def stopListening(self) -> Deferred[None]:
+    def stopListening(self) -> None:
         self.closed = True
-        return succeed(None)
+        self.protocol.stopProtocol()
 
 
 class Reactor(MemoryReactorClock):  # type: ignore[misc]
