@@ -13,22 +13,20 @@ A section with a certificate speaks TLS on its ``tls_port``, and where that is 0
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from functools import partial
-from threading import Thread
 from typing import Any, cast
 
 from twisted.internet.protocol import DatagramProtocol, Factory
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
-from twisted.python.threadpool import ThreadPool
 
 import relay
 from relay.app.health import Health
 from relay.app.listening import Listeners
+from relay.app.threads import transcoding_pool
 from relay.core.admission import Admission
 from relay.core.alias import Resolver
 from relay.core.events import Events
@@ -72,8 +70,7 @@ class Parts:
         self.events = Events(time.time)
         self.terminals = Terminals(settings.terminals, settings.limits, store.terminals, clock, self.events, time.time, store.changes)
         resolver = Resolver(self.terminals, store.terminals)
-        self.pool = ThreadPool(minthreads=0, maxthreads=os.cpu_count() or 1, name="transcode")
-        self.pool.threadFactory = partial(Thread, daemon=True)  # type: ignore[assignment]  # never what keeps the process alive
+        self.pool = transcoding_pool()
         self.transcoders = Transcoders(settings.audio, partial(deferToThreadPool, reactor, self.pool))
         self.merge = Merge(clock, settings.media.merge_ms, settings.media.merge_max_ms, cpu=time.thread_time)
         self.registry = Registry(clock, Options.of(settings), self.merge, self._ingest, transcoders=self.transcoders)
