@@ -11,7 +11,7 @@ from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
 
 from relay.jt808.framing import Deframer
-from relay.jt808.header import decode_frame
+from relay.jt808.header import Header, decode_frame
 from relay.jt808.messages import Body
 from relay.jt808.messages.general import Result
 from relay.jt808.session import Session
@@ -201,8 +201,11 @@ class Platform:
 
     def general(self) -> list[tuple[int, int]]:
         """(message id, result) of every 0x0001 so far, whether it was asked for or not."""
-        frames = (decode_frame(piece) for piece in Deframer().feed(self.uplink) if isinstance(piece, bytes))
-        return [(body[2] << 8 | body[3], body[4]) for header, body in frames if header.msg_id == 0x0001]
+        return [(body[2] << 8 | body[3], body[4]) for header, body in self.frames() if header.msg_id == 0x0001]
+
+    def frames(self) -> list[tuple[Header, bytes]]:
+        """Every frame of the terminal since ``uplink`` was emptied."""
+        return [decode_frame(piece) for piece in Deframer().feed(self.uplink) if isinstance(piece, bytes)]
 
     def finish(self) -> None:
         """Stop the terminal; nothing may stay behind."""

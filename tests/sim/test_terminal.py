@@ -237,11 +237,20 @@ def test_a_repeated_request_is_answered_again_but_not_done_again() -> None:
     platform.finish()
 
 
-def test_a_long_answer_goes_in_pieces_and_lost_ones_are_sent_again() -> None:
-    platform = Platform(channels=tuple(range(1, 9))).online()
+@pytest.mark.parametrize("edition", [2013, 2019])
+def test_a_long_answer_goes_in_pieces_and_lost_ones_are_sent_again(edition: int) -> None:
+    platform = Platform(channels=tuple(range(1, 9)), edition=edition).online()
+    platform.uplink = b""
     event = platform.ask(video.ResourceQuery(channel=0))
     assert len(event.message.resources) > 300
     assert {r.channel for r in event.message.resources} == set(range(1, 9))
+    pieces = [(header, body) for header, body in platform.frames() if header.msg_id == 0x1205]
+    assert len(pieces) == pieces[0][0].package_total
+    platform.uplink = b""
+    assert platform.session is not None
+    platform.session.send(general.PlatformResendRequest(original_serial=pieces[0][0].serial, package_ids=[2, 5]), platform.reactor.seconds())
+    platform.settle()
+    assert platform.frames() == [pieces[1], pieces[4]]  # unchanged, serials included
     platform.finish()
 
 
