@@ -436,4 +436,6 @@ def end_words(cause: str) -> str:
 def _peer(request: Request) -> str:
     port = getattr(request.client, "port", 0)
     address = request.address
+    if request.from_proxy:
+        return address  # the port is the proxy's own
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
