@@ -27,6 +27,9 @@ import pytest
 BIN = Path(sys.executable).parent
 T = TypeVar("T")
 
+#: Debian's package of a program, where it is not called the same
+PACKAGES = {"ffprobe": "ffmpeg", "nginx": "nginx-light"}
+
 #: deadline for anything that happens at once on an idle machine; CI machines are not idle
 PATIENCE_S = 30.0
 
@@ -35,7 +38,7 @@ def need(program: str) -> str:
     """The path of a program from Debian's packages, or skip."""
     path = shutil.which(program) or shutil.which(program, path="/usr/sbin:/usr/local/sbin")
     if path is None:
-        pytest.skip(f"{program} is not installed (Debian's package {program})")
+        pytest.skip(f"{program} is not installed (Debian's package {PACKAGES.get(program, program)})")
     return path
 
 

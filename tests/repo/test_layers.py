@@ -40,7 +40,7 @@ THIRD_PARTY = {
     "web": {"msgspec", "prometheus_client", "OpenSSL", "wsproto", "zope"},
     "sim": {"av", "zope"},
     "app": {"zope"},
-    "cli": set(),
+    "cli": {"av"},  # the same extra, for `inspect --audio`
 }
 
 
