@@ -29,6 +29,7 @@ from relay.hub.stream import Stream
 from relay.jt1078.demux import Demuxer, RawFrame
 from relay.net.peerlog import PeerLog
 from relay.net.poller import RECV_BYTES, Poller, available
+from relay.net.recorder import Recorder, Tap
 from relay.settings import Media
 
 _log = Logger()
@@ -108,6 +109,7 @@ class MediaProtocol(TwistedProtocol):
         "server",
         "settled",
         "socket",
+        "tap",
     )
 
     transport: Any
@@ -127,6 +129,7 @@ class MediaProtocol(TwistedProtocol):
         self.feeds: dict[tuple[str, int], Feed] = {}
         self.demuxer = Demuxer(server.media.max_body_bytes, server.media.sim_bytes)
         self.poller: Poller | None = None
+        self.tap: Tap | None = None  #: into a recording
         self.socket: socket.socket = cast(socket.socket, None)
         self.fd = -1
         self._recv_into: Callable[[bytearray], int] = _unconnected
@@ -152,6 +155,8 @@ class MediaProtocol(TwistedProtocol):
             self.closing = True
             self.transport.abortConnection()
             return
+        if self.server.recorder is not None:
+            self.tap = self.server.recorder.tap("jt1078", self.kind_of_transport, self.peer, f"port {self.port}", kind=self.kind)
         if plain and self.server.prompt is not None:
             self.socket = handle
             self.fd = handle.fileno()
@@ -177,6 +182,8 @@ class MediaProtocol(TwistedProtocol):
             self.poller.discard(self, self.fd)
             self.poller = None
         self.server.disconnected(self)
+        if self.tap is not None:
+            self.tap.close(reason.getErrorMessage())
         now = self._seconds()
         if self.feeds and not self.closing:
             try:
@@ -240,6 +247,8 @@ class MediaProtocol(TwistedProtocol):
 
     def received(self, data: bytes, now: float) -> None:
         """Bytes, by whichever way."""
+        if self.tap is not None:
+            self.tap.data_in(data)
         demuxer = self.demuxer
         before = demuxer.packets
         frames = demuxer.feed(data, now)
@@ -384,6 +393,7 @@ class MediaServer:
         self.accepted = 0
         self.over_limit = 0
         self.wrong_protocol = 0
+        self.recorder: Recorder | None = None
         self._reactor = reactor
         self._connections: dict[MediaProtocol, None] = {}
         self._ports: list[IListeningPort] = []

@@ -19,6 +19,7 @@ from relay.jt1078.assembly import RawFrame
 from relay.jt1078.datagram import Address, DatagramDemuxer
 from relay.jt1078.framing import foreign
 from relay.net.peerlog import PeerLog
+from relay.net.recorder import DatagramTaps
 from relay.settings import Media
 
 _log = Logger(namespace="relay.net.media1078")
@@ -71,6 +72,7 @@ class MediaDatagrams(DatagramProtocol):
         )
         self._clock = clock
         self._peers = PeerLog(clock, log_peer_s)
+        self.taps: DatagramTaps | None = None  #: into recordings
         self._timer: DelayedCall | None = None
         self._timer_at = 0.0
         self._sweep_call: DelayedCall | None = None
@@ -101,6 +103,8 @@ class MediaDatagrams(DatagramProtocol):
         """One packet."""
         now = self._clock.seconds()
         address = (addr[0], addr[1])
+        if self.taps is not None:
+            self.taps.data_in(datagram, address)
         demuxer = self.demuxer
         malformed = demuxer.malformed
         try:

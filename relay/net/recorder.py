@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -39,6 +40,8 @@ RECORDINGS_MAX = 256
 MAX_BYTES = 1 << 30
 #: taps of one subject that ``start`` can reach: a terminal has a link and its channels
 _TAPS_MAX = 64
+#: of one UDP port; a terminal behind NAT gets a new one now and then
+_ADDRESSES_MAX = 8192
 
 ANY = "*"
 
@@ -305,6 +308,40 @@ class Tap:
             self._peek = None
             return
         self._kept.append(Event(kind, self._link, self._now(), bytes(data)))
+
+
+class DatagramTaps:
+    """A UDP port's way into recordings: a tap for each address. Addresses come and go without a word, so the oldest are forgotten."""
+
+    def __init__(self, recorder: Recorder, protocol: str, local: str, kind: str = "") -> None:
+        self._recorder = recorder
+        self._protocol = protocol
+        self._local = local
+        self._kind = kind
+        self._taps: OrderedDict[tuple[str, int], Tap] = OrderedDict()
+
+    def _tap(self, address: tuple[str, int]) -> Tap:
+        tap = self._taps.get(address)
+        if tap is None:
+            if len(self._taps) >= _ADDRESSES_MAX:
+                self._taps.popitem(last=False)[1].close("forgotten")
+            peer = f"[{address[0]}]:{address[1]}" if ":" in address[0] else f"{address[0]}:{address[1]}"
+            tap = self._taps[address] = self._recorder.tap(self._protocol, "udp", peer, self._local, kind=self._kind)
+        return tap
+
+    def data_in(self, datagram: bytes, address: tuple[str, int]) -> None:
+        """A datagram from an address."""
+        self._tap(address).data_in(datagram)
+
+    def data_out(self, datagram: bytes, address: tuple[str, int]) -> None:
+        """A datagram to an address."""
+        self._tap(address).data_out(datagram)
+
+    def close(self, reason: str) -> None:
+        """The port is closed."""
+        for tap in self._taps.values():
+            tap.close(reason)
+        self._taps.clear()
 
 
 class _Peek(Protocol):

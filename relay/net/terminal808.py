@@ -23,6 +23,7 @@ from relay.errors import FrameError
 from relay.identity import phone_key
 from relay.jt808.framing import Deframer
 from relay.jt808.header import Header, decode_frame
+from relay.net.recorder import DatagramTaps, Recorder, Tap
 
 CLOSE_S = 5.0  #: a peer that does not take our last words is cut off after so long
 UNREAD_MAX = 262144  #: bytes we may have to say to a terminal that does not read: more than any answer, less than would hurt with many
@@ -44,9 +45,11 @@ def show(host: str, port: int) -> str:
 class TerminalProtocol(Protocol):
     """One TCP connection; it is the link's ``Wire``."""
 
-    def __init__(self, terminals: Terminals, transport_name: str) -> None:
+    def __init__(self, terminals: Terminals, transport_name: str, recorder: Recorder | None = None) -> None:
         self._terminals = terminals
         self._link: Link | None = None
+        self._recorder = recorder
+        self._tap: Tap | None = None
         self._full = False
         self._unread = 0  #: bytes written since the transport said that it is full
         self._cut: Any = None
@@ -67,12 +70,16 @@ class TerminalProtocol(Protocol):
         if self._link is None:
             transport.abortConnection()
             return
+        if self._recorder is not None:
+            self._tap = self._recorder.tap("jt808", self.transport_name, self.peer, show(self.local, getattr(here, "port", 0)))
         transport.setTcpKeepAlive(1)
         transport.setTcpNoDelay(1)
         transport.registerProducer(self, True)
 
     def dataReceived(self, data: bytes) -> None:
         if self._link is not None:
+            if self._tap is not None:
+                self._tap.data_in(data)
             self._link.received(data)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -80,6 +87,8 @@ class TerminalProtocol(Protocol):
             self._cut.cancel()
             self._cut = None
         self.connected = 0
+        if self._tap is not None:
+            self._tap.close(reason.getErrorMessage())
         link, self._link = self._link, None
         if link is not None:
             link.lost(f"connection lost: {reason.getErrorMessage()}")
@@ -89,6 +98,8 @@ class TerminalProtocol(Protocol):
         if not self.connected:
             return
         data = b"".join(frames)
+        if self._tap is not None:
+            self._tap.data_out(data)
         transport: Any = self.transport
         if self._full:
             self._unread += len(data)
@@ -147,12 +158,13 @@ class TerminalFactory(Factory):
 
     noisy = False
 
-    def __init__(self, terminals: Terminals, transport_name: str = "tcp") -> None:
+    def __init__(self, terminals: Terminals, transport_name: str = "tcp", recorder: Recorder | None = None) -> None:
         self._terminals = terminals
         self._transport_name = transport_name
+        self._recorder = recorder
 
     def buildProtocol(self, addr: object) -> TerminalProtocol:
-        protocol = TerminalProtocol(self._terminals, self._transport_name)
+        protocol = TerminalProtocol(self._terminals, self._transport_name, self._recorder)
         protocol.factory = self
         return protocol
 
@@ -186,9 +198,10 @@ class TerminalDatagrams(DatagramProtocol):
 
     noisy = False
 
-    def __init__(self, terminals: Terminals, local_for: Callable[[str], str]) -> None:
+    def __init__(self, terminals: Terminals, local_for: Callable[[str], str], recorder: Recorder | None = None) -> None:
         self._terminals = terminals
         self._local_for = local_for
+        self._taps = DatagramTaps(recorder, "jt808", "") if recorder is not None else None
         self._links: dict[tuple[str, Address], Link] = {}
 
     def __len__(self) -> int:
@@ -196,6 +209,8 @@ class TerminalDatagrams(DatagramProtocol):
 
     def datagramReceived(self, data: bytes, addr: Any) -> None:
         address: Address = (addr[0], addr[1])
+        if self._taps is not None:
+            self._taps.data_in(data, address)
         terminals = self._terminals
         deframer = Deframer()
         pieces = deframer.feed(data)
@@ -251,6 +266,8 @@ class TerminalDatagrams(DatagramProtocol):
         transport: Any = self.transport
         if transport is not None:
             for frame in frames:
+                if self._taps is not None:
+                    self._taps.data_out(frame, address)
                 transport.write(frame, address)
 
     def forget(self, wire: _DatagramWire) -> None:
