@@ -18,14 +18,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-if os.environ.get("MINI"):
-    sys.path.insert(0, "/tmp")
-    import minidemux
-    sys.modules["relay.jt1078.demux"] = minidemux
 from twisted.internet import reactor
 from twisted.internet.protocol import Factory, Protocol
 
 from relay.hub.formats import Options, OutputFormat
+from relay.hub.ingest import Ingest
 from relay.hub.merge import Merge
 from relay.hub.registry import Admitted, Registry
 from relay.identity import StreamKey, phone_key
@@ -91,12 +88,6 @@ def main() -> None:
     parser.add_argument("--merge-max", type=int, default=80)
     parser.add_argument("--profile")
     arguments = parser.parse_args()
-
-    try:
-        from relay.hub.ingest import Ingest
-    except ImportError:
-        sys.path.insert(0, "/tmp")
-        from miniingest import Ingest
 
     clock = MonotonicClock()
     merge = Merge(clock, arguments.merge, arguments.merge_max, time.thread_time)
