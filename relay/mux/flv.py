@@ -73,7 +73,7 @@ class FlvMuxer:
         if first:
             return b""
         return b"".join((
-            self._metadata(),
+            self._metadata(now_ms),
             self._video_header() if video_changed else b"",
             self._audio_header() if audio_changed else b"",
         ))
@@ -81,7 +81,8 @@ class FlvMuxer:
     def header(self) -> bytes:
         flags = (1 if self._video is not None else 0) | (4 if self._audio is not None else 0)
         file = b"FLV\x01" + bytes((flags,)) + b"\x00\x00\x00\x09\x00\x00\x00\x00"
-        return b"".join((file, self._metadata(), self._video_header(), self._audio_header()))
+        # seen: ffmpeg 5 takes an onMetaData that is not stamped 0 for a subtitle track
+        return b"".join((file, self._metadata(0), self._video_header(), self._audio_header()))
 
     def write(self, frame: Frame) -> bytes:
         data = frame.data
@@ -117,7 +118,7 @@ class FlvMuxer:
 
     # parts ------------------------------------------------------------------
 
-    def _metadata(self) -> bytes:
+    def _metadata(self, now_ms: int) -> bytes:
         values = amf0.EcmaArray()
         video, audio = self._video, self._audio
         if video is not None:
@@ -130,7 +131,7 @@ class FlvMuxer:
             values["audiosamplesize"] = 16
             values["stereo"] = audio.channels > 1
         values["encoder"] = "jt1078relay"
-        return tag(18, self._now, amf0.encode("onMetaData") + amf0.encode(values))
+        return tag(18, now_ms, amf0.encode("onMetaData") + amf0.encode(values))
 
     def _video_header(self) -> bytes:
         video = self._video

@@ -93,7 +93,8 @@ def test_headers_for_late_viewers_carry_the_time_of_the_key_frame_they_begin_wit
     muxer, _ = opened(AVC, None)
     muxer.write(Frame(VIDEO, 90000, 90000, True, b"\x00\x00\x00\x01\x65", AVC))
     muxer.write(Frame(VIDEO, 90040, 90040, False, b"\x00\x00\x00\x01\x41", AVC))
-    assert {tag.time for tag in tags(muxer.header()[13:])} == {90000}
+    # but for the metadata: ffmpeg 5 takes an onMetaData with a later stamp for a track of subtitles
+    assert [(tag.kind, tag.time) for tag in tags(muxer.header()[13:])] == [(18, 0), (9, 90000)]
 
 
 def test_h264_tags() -> None:
