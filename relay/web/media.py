@@ -417,7 +417,7 @@ def log_end(viewer: Viewer, cause: str) -> None:
     stats = viewer.stats()
     _log.info(
         "viewer {peer} {who} of {output} ended: {cause}; {bytes} bytes, {drops} drops",
-        peer=stats.peer, who=stats.who, output=stats.format, cause=cause, bytes=stats.bytes, drops=stats.drops,
+        peer=stats.peer, who=stats.who or "-", output=stats.format, cause=cause, bytes=stats.bytes, drops=stats.drops,
     )  # fmt: skip
 
 
