@@ -127,9 +127,15 @@ class Database:
         """Finish what is queued, close the file, and fire."""
         if self._closed is None:
             return succeed(None)
-        if self._thread is not None:
-            self._thread = None
+        thread, self._thread = self._thread, None
+        if thread is not None:
             self._jobs.put(None)
+
+            def ended(result: None) -> None:
+                thread.join()  # it has said its last word and ends now
+                return result
+
+            self._closed.addCallback(ended)
         done: Deferred[None] = Deferred()
 
         def both(result: None) -> None:
