@@ -131,7 +131,8 @@ class _Conversation:
         self._kept: list[Delivered] = []
         self._kept_bytes = 0
         self._silent = False  #: nothing that we know
-        self.protocol = next((options.ports[end.port] for end in reversed(connection.ends) if end.port in options.ports), "")
+        named = (options.ports[end.port] for end in reversed(connection.ends) if end.port in options.ports)
+        self.protocol = next(named, connection.protocol)
         if self.protocol:
             self._begin()
 

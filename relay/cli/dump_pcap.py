@@ -1,4 +1,7 @@
-"""``decode --pcap FILE``: every JT/T 808, 809 and 1078 message in a capture, in the order of time, each with its connection and direction."""
+"""``decode --pcap FILE``: every JT/T 808, 809 and 1078 message in a capture, in the order of time, each with its connection and direction.
+
+Recordings of ``relay.net.recorder`` are read like captures.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +14,13 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
-from relay.cli.conversations import Conversations, Found, Options
+from relay.cli.conversations import PROTOCOLS, Conversations, Found, Options
 from relay.cli.dump_jt809 import keys_of_arguments
 from relay.cli.dump_table import InputError, Table
 from relay.cli.packets import Dissector
 from relay.cli.pcap import CaptureError, read_capture
-from relay.cli.reassembly import Connection, Delivered, Reassembler
+from relay.cli.reassembly import Connection, Delivered, Endpoint, Reassembler
+from relay.net.recording import Event, Kind, Recording, RecordingError
 
 _ZONE = timezone(timedelta(hours=8))  # what the protocols' own times are in
 
@@ -30,7 +34,7 @@ def when(time: int) -> str:
 def run(args: argparse.Namespace) -> int:
     """Print everything; exit status 1 when the file is damaged, which is said after what came before the damage."""
     options = Options(dict(args.port), args.edition, keys_of_arguments(args), args.full)
-    capture = _Capture(args.pcap)
+    capture: _Capture | _Recorded = _Recorded(args.pcap) if Recording.is_one(args.pcap) else _Capture(args.pcap)
     conversations = Conversations(options)
     output: _Output = _Lines() if args.json else _People(args.full, args.brief)
 
@@ -43,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     fault = ""
     try:
         show(capture.read())
-    except CaptureError as problem:
+    except (CaptureError, RecordingError) as problem:
         fault = str(problem)
         show(capture.finish())
     for connection in capture.connections:
@@ -82,6 +86,63 @@ class _Capture:
     def finish(self) -> Iterator[Delivered]:
         """What is still held after a fault of the file."""
         yield from self._reassembler.finish()
+
+
+class _Recorded:
+    """The connections of a recording; the same to whoever reads them."""
+
+    def __init__(self, path: Path) -> None:
+        self.connections: list[Connection] = []
+        self.left_out: Counter[str] = Counter()
+        self._recording = Recording(path)
+        self._links: dict[int, Connection] = {}
+        self._time = 0
+
+    def read(self) -> Iterator[Delivered]:
+        for event in self._recording:
+            self._time = time = event.time * 1000
+            if event.kind is Kind.OPEN:
+                yield from self._open(event, time)
+            connection = self._links.get(event.link)
+            if connection is None:
+                continue
+            connection.last = time
+            if event.kind in (Kind.IN, Kind.OUT):
+                way = 0 if event.kind is Kind.IN else 1
+                connection.packets += 1
+                connection.bytes[way] += len(event.data)
+                yield Delivered(connection, way, time, event.data)
+            elif event.kind is Kind.CLOSE:
+                connection.closed = True
+                yield from self._end(event.link, time)
+        yield from self.finish()
+
+    def _open(self, event: Event, time: int) -> Iterator[Delivered]:
+        yield from self._end(event.link, time)
+        info = event.info
+        transport = "udp" if info.get("transport") == "udp" else "tcp"
+        ends = (_endpoint(info.get("peer")), _endpoint(info.get("local")))
+        protocol = str(info.get("protocol", ""))
+        known = protocol if protocol in PROTOCOLS else ""
+        connection = Connection(len(self.connections) + 1, transport, ends, time, time, protocol=known, opened=True)
+        self._links[event.link] = connection
+        self.connections.append(connection)
+
+    def _end(self, link: int, time: int) -> Iterator[Delivered]:
+        connection = self._links.pop(link, None)
+        if connection is not None:
+            yield Delivered(connection, 0, time, end=True)
+            yield Delivered(connection, 1, time, end=True)
+
+    def finish(self) -> Iterator[Delivered]:
+        """What is still open at the end, or at a fault."""
+        for link in list(self._links):
+            yield from self._end(link, self._time)
+
+
+def _endpoint(text: object) -> Endpoint:
+    host, _, port = str(text or "").rpartition(":")
+    return Endpoint(host.strip("[]"), int(port) if port.isdigit() else 0)
 
 
 class _Output:

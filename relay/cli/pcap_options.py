@@ -10,7 +10,7 @@ _PROTOCOLS = {"808": "jt808", "809": "jt809", "1078": "jt1078"}
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add them."""
-    parser.add_argument("--pcap", metavar="FILE", type=Path, help="a capture of tcpdump or Wireshark (pcap, pcapng, also gzipped)")
+    parser.add_argument("--pcap", metavar="FILE", type=Path, help="a capture of tcpdump or Wireshark (pcap, pcapng, also gzipped), or a recording of the relay")
     parser.add_argument(
         "--port", metavar="N=PROTOCOL", action="append", default=[], type=_port, help="with --pcap: what is spoken on a port (default: told by the bytes)"
     )

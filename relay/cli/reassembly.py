@@ -58,6 +58,7 @@ class Connection:
     bytes: list[int] = field(default_factory=lambda: [0, 0])  #: delivered, by direction
     lost: list[int] = field(default_factory=lambda: [0, 0])  #: never seen, by direction
     repeated: list[int] = field(default_factory=lambda: [0, 0])  #: sent more than once
+    protocol: str = ""  #: if that is known beforehand
     opened: bool = False  #: its beginning is in the capture
     closed: bool = False  #: and its end
 

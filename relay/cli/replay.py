@@ -27,7 +27,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add("--media-server", metavar="HOST:PORT", type=_address, help="send all media there, at their recorded times (default: where the relay asks for them)")
     add("--speed", metavar="X", type=_speed, default=1.0, help="so many times as fast; max = without pauses (default 1)")
     add("--code", default="", metavar="CODE", help="authentication code that the relay knows (default: what it gives at registration)")
-    add("--phone", default="", metavar="NUMBER", type=_phone, help="play as this terminal instead")
+    add("--phone", metavar="NUMBER", type=_phone, help="play as this terminal instead")
     add("--as-recorded", action="store_true", help="send the very bytes: no code, serial or number is fitted to this relay")
     add("--tls", action="store_true", help="JT/T 808 in TLS (the certificate is not checked)")
     add("--listen", metavar="PORT", type=int, default=0, help="where to wait for connections that the relay opens itself (JT/T 809 main links)")
@@ -133,8 +133,8 @@ def _play(recording: Any, args: argparse.Namespace) -> int:
     from relay.net.player import Played, Player, PlayOptions
 
     options = PlayOptions(
-        server=args.server, media_server=args.media_server, speed=args.speed, code=args.code, phone=args.phone, as_recorded=args.as_recorded, tls=args.tls,
-        listen_port=args.listen,
+        server=args.server, media_server=args.media_server, speed=args.speed, code=args.code, phone=args.phone or "", as_recorded=args.as_recorded,
+        tls=args.tls, listen_port=args.listen,
     )  # fmt: skip
     loop: Any = reactor
     begun = time.monotonic()

@@ -148,6 +148,11 @@ class Player:
         elif event.kind is Kind.CLOSE:
             known.close()
 
+    @property
+    def signalling(self) -> bool:
+        """A JT/T 808 link is up."""
+        return any(isinstance(link, _Terminal) and link.up for link in self._links.values())
+
     def target(self, protocol: str) -> tuple[str, int]:
         """Where a link goes that is known beforehand."""
         if protocol == "jt1078" and self.options.media_server is not None:
@@ -441,12 +446,13 @@ class _Media(_Link):
                     host = wanted.host if wanted.host not in ("", "0.0.0.0") else player.options.server[0]
                     await self.connect(host, wanted.udp_port if self.udp else wanted.tcp_port)
                     return
-            if player.reactor.seconds() >= limit:
+            if player.reactor.seconds() >= limit or not player.signalling:
                 break
             await player.sleep(0.05)
         player._waited += player.reactor.seconds() - begun
         self.ended = True
-        player.tell(f"link {self.number}: the relay did not ask for channel {channel if channel >= 0 else '?'} within {GATE_S:g} s", trouble=True)
+        why = f"the relay did not ask for channel {channel if channel >= 0 else '?'} within {GATE_S:g} s"
+        player.tell(f"link {self.number}: {why if player.signalling else 'media, but no JT/T 808 link and no media server'}", trouble=True)
 
 
 def _link(player: Player, event: Event) -> _Link:
