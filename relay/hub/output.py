@@ -17,20 +17,18 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from relay.codec.frame import VIDEO, AudioConfig, Frame, VideoConfig
-from relay.hub.formats import Options, OutputFormat, UnsupportedTrackError, init_message, websocket_message
+from relay.hub.formats import Options, OutputFormat, UnsupportedTrackError
+from relay.hub.framing import Framing
 from relay.hub.muxers import STATELESS
 from relay.hub.viewer import Chunk, Send, Viewer
 from relay.mux.base import Muxer
 
 if TYPE_CHECKING:
-    from relay.hub.stream import Stream, Track
+    from relay.hub.stream import Stream
+    from relay.hub.track import Track
 
 #: an output nobody watches is kept so long: pages are reloaded, and a muxer with its transcoder costs more to make than to feed
 LINGER_S = 5.0
-#: the cached GOP goes out in WebSocket messages of about this size: some clients refuse messages beyond 1 MiB
-MESSAGE_BYTES = 65536
-#: configuration changes remembered for viewers that wait for a key frame; one that missed more is closed
-INLINES_MAX = 16
 
 
 #: how a frame becomes a pending piece
@@ -43,9 +41,7 @@ class Output:
     __slots__ = (
         "_burst",
         "_cache",
-        "_init_text",
         "_inline_at",
-        "_inlines",
         "_key_at",
         "_make_muxer",
         "_others",
@@ -53,12 +49,12 @@ class Output:
         "_sends",
         "_special",
         "_unsupported",
-        "_ws",
         "audio",
         "drops",
         "empty_since",
         "flexible",
         "format",
+        "framing",
         "muxer",
         "note",
         "now",
@@ -70,7 +66,6 @@ class Output:
         "stateless",
         "stream",
         "track",
-        "version",
         "video",
         "waiting",
     )
@@ -85,7 +80,6 @@ class Output:
         self.sent_each = 0  #: bytes every viewer that was live all the time has got
         self.sent_before = 0  #: to viewers that are gone
         self.drops = 0  #: overflows of viewers' queues
-        self.version = 0  #: grows with every configuration change
         self.empty_since = stream.clock.seconds()
         self.video: VideoConfig | None = None  #: the tracks that are carried
         self.audio: AudioConfig | None = None
@@ -93,10 +87,9 @@ class Output:
         self._make_muxer = muxer
         self._unsupported = unsupported
         self.muxer: Muxer | None = None
-        self._ws = fmt.framing != "raw"
-        self._init_text = fmt.framing == "ws" and fmt.container == "mp4"
+        self.framing = Framing(fmt)
         #: tracks can be added and changed while viewers are attached
-        self.flexible = fmt.container == "flv" or self._ws
+        self.flexible = fmt.container == "flv" or self.framing.ws
         #: the viewers that take what comes, and their sockets' ``send``, in the same order: the fan-out touches nothing of the viewer itself
         self._ready: list[Viewer] = []
         self._sends: list[Send] = []
@@ -104,7 +97,6 @@ class Output:
         self.waiting = 0  #: viewers that have got nothing yet
         self.pending: list[bytes] = []  #: pieces since the last flush; the list itself never changes, so that ``Stream`` may keep it
         self._inline_at: list[int] = []  #: indexes of configuration changes in ``pending``
-        self._inlines: list[bytes] = []  #: the changes themselves, framed; the last has number ``version``
         self.stateless = fmt.container in STATELESS
         self._cache: list[bytes] | None = None  #: pieces since the last key frame; only where the muxer is not stateless
         self._key_at = -1  #: index of the latest key frame in ``pending``
@@ -164,8 +156,7 @@ class Output:
         self.muxer.configure(video, audio, replay[0].dts if replay else self.stream.last_dts)
         if not self.stateless and replay:
             self._cache = [piece for piece in map(self.muxer.write, replay) if piece]
-        self.version = 1
-        self._inlines = [b""]
+        self.framing.begin()
         self.stream.rewire()
         for viewer in list(self._others):
             self._begin(viewer, now)
@@ -268,9 +259,7 @@ class Output:
         piece = self.muxer.configure(self.video, self.audio, dts)
         if not piece:
             return
-        self.version += 1
-        self._inlines.append(self._framed_header(piece))
-        del self._inlines[:-INLINES_MAX]
+        self.framing.change(self.framing.header(piece, self.video, self.audio, self.note))
         self._inline_at.append(len(self.pending))
         self._special = True
         self.pending.append(piece)
@@ -310,8 +299,11 @@ class Output:
             return
         sends = self._sends
         if sends or self._others:
-            if self._ws:
-                data = self._framed(pending)
+            framing = self.framing
+            if self._inline_at:
+                data = framing.join_changes(pending, self._inline_at)
+            elif framing.ws:
+                data = framing.join(pending)
             else:
                 data = pending[0] if len(pending) == 1 else b"".join(pending)
             size = len(data)
@@ -329,6 +321,7 @@ class Output:
                     fell.append((send, sent))
             if fell is not None or self._others:
                 self._rest(fell or [], data)
+                return
         pending.clear()
         if self._special:
             self._special = False
@@ -346,13 +339,13 @@ class Output:
         self._inline_at.clear()
         self._key_at = -1
         self._burst = b""
+        self._special = False
         key: bytes | None = None
         if key_at >= 0:
-            joined = b"".join(pending[key_at:])
-            key = websocket_message(joined) if self._ws else joined
+            key = self.framing.join(pending[key_at:])
         elif self.video is None:  # sound alone can be taken up anywhere
             key = data
-        chunk = Chunk(data, key, self.version, now)
+        chunk = Chunk(data, key, self.framing.version, now)
         for viewer in list(self._others):
             if viewer.started:
                 viewer.offer(chunk)
@@ -361,7 +354,7 @@ class Output:
         for viewer, sent in behind:
             if self._not_ready(viewer):
                 self._others[viewer] = None
-                viewer.fell_behind(data, sent, now, self.version)
+                viewer.fell_behind(data, sent, now, self.framing.version)
 
     def _not_ready(self, viewer: Viewer) -> bool:
         """Take it out of the fan-out, the last one into its place; False when it was not there."""
@@ -375,35 +368,9 @@ class Output:
         viewer.place = -1
         return True
 
-    def _framed(self, pending: list[bytes]) -> bytes:
-        """WebSocket messages: one for all frames, one for each configuration change between them."""
-        if not self._inline_at:
-            return websocket_message(pending[0] if len(pending) == 1 else b"".join(pending))
-        parts: list[bytes] = []
-        start = 0
-        for number, at in enumerate(self._inline_at):
-            if at > start:
-                parts.append(websocket_message(b"".join(pending[start:at])))
-            parts.append(self._inlines[number - len(self._inline_at)])
-            start = at + 1
-        if start < len(pending):
-            parts.append(websocket_message(b"".join(pending[start:])))
-        return b"".join(parts)
-
-    def _framed_header(self, piece: bytes) -> bytes:
-        if not self._ws:
-            return piece
-        text = init_message(self.video, self.audio, [self.note] if self.note else []) if self._init_text else b""
-        return text + websocket_message(piece)
-
     def flushed_version(self) -> int:
         """Of the configuration that live viewers have got."""
-        return self.version - len(self._inline_at)
-
-    def missed(self, since: int, until: int) -> bytes:
-        """The configuration changes after version ``since`` up to ``until``, framed."""
-        oldest = self.version - len(self._inlines)  # version before the first one remembered
-        return b"".join(self._inlines[max(since - oldest, 0) : max(until - oldest, 0)])
+        return self.framing.version - len(self._inline_at)
 
     # viewers ------------------------------------------------------------------
 
@@ -429,37 +396,19 @@ class Output:
             pieces = self._joining_pieces()
             if not pieces and self.video is not None:
                 return
-            burst = self._burst = self._joining_burst(pieces)
+            assert self.muxer is not None  # noqa: S101 - opened
+            header = self.framing.header(self.muxer.header(), self.video, self.audio, self.note)
+            burst = self._burst = self.framing.burst(header, pieces)
             self._special = True
         self.waiting -= 1
         self.stream.waiting -= 1
-        viewer.start(burst, self.version, now)
-        self.stream.first_byte(viewer)
+        viewer.start(burst, self.framing.version, now)
 
     def _joining_pieces(self) -> list[bytes]:
         if not self.stateless:
             return self._cache or []
         assert self.muxer is not None  # noqa: S101 - opened
         return [self.muxer.write(frame) for frame in self._replay()]
-
-    def _joining_burst(self, pieces: list[bytes]) -> bytes:
-        """Headers and the cached GOP, one object for all who join before the next flush."""
-        assert self.muxer is not None  # noqa: S101 - opened
-        parts = [self._framed_header(self.muxer.header())]
-        if not self._ws:
-            parts += pieces
-        else:
-            group: list[bytes] = []
-            size = 0
-            for piece in pieces:
-                if group and size + len(piece) > MESSAGE_BYTES:
-                    parts.append(websocket_message(b"".join(group)))
-                    group, size = [], 0
-                group.append(piece)
-                size += len(piece)
-            if group:
-                parts.append(websocket_message(b"".join(group)))
-        return b"".join(parts)
 
     def viewer_live(self, viewer: Viewer) -> None:
         """All it had to get is gone: from now on it gets what comes directly."""

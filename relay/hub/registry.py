@@ -24,7 +24,8 @@ from relay.codec.frame import AudioConfig, VideoConfig
 from relay.hub.formats import Options, OutputFormat
 from relay.hub.merge import Clock, DelayedCall, Merge
 from relay.hub.muxers import MUXERS, unsupported
-from relay.hub.stream import Ingest, Stream, Transcoders
+from relay.hub.seams import Ingest, Transcoders
+from relay.hub.stream import Stream
 from relay.hub.viewer import Viewer
 from relay.identity import StreamKey, phone_key
 from relay.mux.base import Muxer

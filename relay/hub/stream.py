@@ -14,75 +14,29 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail, succeed
 
 from relay.codec.frame import VIDEO, AudioConfig, Frame, VideoConfig
-from relay.errors import RelayError, UsageError
+from relay.errors import UsageError
 from relay.hub.formats import OutputFormat
 from relay.hub.gop import GopCache
-from relay.hub.merge import DelayedCall
+from relay.hub.opening import NotReadyError, Opening
 from relay.hub.output import Output, Way, refuse, resolve_audio
+from relay.hub.seams import Ingest, RawFrame, TrackTranscoder, Transcoders
 from relay.hub.stats import DelayHistogram, Meter, StreamStats, ViewerStats
+from relay.hub.track import Track
 from relay.hub.viewer import NOBODY, Sink, Viewer, Who
 from relay.identity import StreamKey
 
 if TYPE_CHECKING:
     from relay.hub.registry import Registry, Source
 
-#: blocks of transcoded sound kept beside the GOP cache, for outputs that open later
-RECENT_MAX = 2000
+__all__ = ["Ingest", "NotReadyError", "RawFrame", "Stream", "StreamState", "Track", "TrackTranscoder", "Transcoders"]
+
 #: the delay's percentiles cover between one and two of these
 DELAY_SPAN_S = 10.0
-
-
-class RawFrame(Protocol):
-    """What is used of ``jt1078.assembly.RawFrame``."""
-
-    body: bytes
-    packets: int
-
-
-class Ingest(Protocol):
-    """``hub.ingest.Ingest`` as the listeners use it: one (SIM, channel), kept over reconnects so that the timeline continues."""
-
-    @property
-    def has_picture(self) -> bool:
-        """Pictures come, whether or not one of them could be begun with."""
-
-    def push(self, raw: Any, now: float) -> Sequence[Frame]:
-        """Frames that became whole."""
-
-
-class TrackTranscoder(Protocol):
-    """``hub.transcode.AudioTrack``: one source track turned into one target codec; frames come by callback, at once or later."""
-
-    config: AudioConfig  #: of what comes out
-
-    def push(self, frame: Frame) -> None:
-        """One block of the source."""
-
-    def close(self) -> None:
-        """No more frames will come."""
-
-
-class Transcoders(Protocol):
-    """Makes transcoders; admission (``transcodes_max``) and availability (the ``media`` extra) are its business."""
-
-    def available(self, target: str, source: AudioConfig | None = None) -> str:
-        """``""``, or why this target cannot be made of this source, in words."""
-
-    def open(self, source: AudioConfig, target: str, deliver: Callable[[Frame], None]) -> TrackTranscoder | str:
-        """A transcoder, or why there is none, in words ("AAC needs the media extra")."""
-
-
-class NotReadyError(RelayError):
-    """``Stream.wait_ready`` was in vain; ``hop`` is the milestone that was not reached: "first_packet", "first_key_frame", "audio"."""
-
-    def __init__(self, hop: str, message: str) -> None:
-        super().__init__(message)
-        self.hop = hop
 
 
 class StreamState(enum.Enum):
@@ -92,70 +46,6 @@ class StreamState(enum.Enum):
     RUNNING = "running"
     LOST = "lost"  #: the source is gone; viewers wait ``Options.reconnect_s`` for it to come back
     ENDED = "ended"  #: over; nothing can be attached
-
-
-class Track:
-    """A transcoded track, shared by all outputs that carry it."""
-
-    __slots__ = ("_recent", "_stream", "_transcoder", "outputs", "target")
-
-    def __init__(self, stream: Stream, target: str) -> None:
-        self.target = target
-        self.outputs: dict[Output, None] = {}
-        self._stream = stream
-        self._recent: list[Frame] = []
-        self._transcoder: TrackTranscoder | None = None
-
-    def open(self, transcoders: Transcoders, source: AudioConfig, cached: Sequence[Frame]) -> str:
-        """Start transcoding, beginning with the cached blocks; why it cannot be done, or ``""``."""
-        opened = transcoders.open(source, self.target, self._deliver)
-        if isinstance(opened, str):
-            return opened
-        self._transcoder = opened
-        for frame in cached:
-            opened.push(frame)
-        return ""
-
-    @property
-    def config(self) -> AudioConfig:
-        """Of what comes out."""
-        assert self._transcoder is not None  # noqa: S101 - opened
-        return self._transcoder.config
-
-    def push(self, frame: Frame) -> None:
-        """One block of the source."""
-        if self._transcoder is not None:
-            self._transcoder.push(frame)
-
-    def _deliver(self, frame: Frame) -> None:
-        if self._transcoder is None and self._recent:
-            return
-        recent = self._recent
-        if len(recent) < RECENT_MAX:
-            recent.append(frame)
-        stream = self._stream
-        for output in self.outputs:
-            if output.opened:
-                write, keep = output.way()
-                data = write(frame)
-                if data:
-                    keep(data)
-        if not stream.pushing:
-            stream.done(frame.source_time)
-
-    def recent(self) -> list[Frame]:
-        """What came out since the last key frame of the picture."""
-        return self._recent
-
-    def key(self) -> None:
-        """A key frame: what was before is no longer needed."""
-        self._recent = []
-
-    def close(self) -> None:
-        """No more frames."""
-        transcoder, self._transcoder = self._transcoder, None
-        if transcoder is not None:
-            transcoder.close()
 
 
 class Stream:
@@ -171,7 +61,6 @@ class Stream:
         "_meter",
         "_need_key",
         "_opening",
-        "_opening_at",
         "_outputs",
         "_picture_outputs",
         "_pictures",
@@ -180,7 +69,6 @@ class Stream:
         "_sent_before",
         "_sounds",
         "_tracks",
-        "_waits",
         "audio",
         "bytes",
         "cause",
@@ -251,10 +139,8 @@ class Stream:
         self._meter = Meter(now)
         self._loss_mark = (0, 0)
         self._sent_before = 0  #: by outputs that are gone
-        self._opening: DelayedCall | None = None
-        self._opening_at = 0.0
+        self._opening = Opening(self)
         self._lost_at = 0.0
-        self._waits: list[tuple[str, Deferred[None], DelayedCall]] = []
 
     def __repr__(self) -> str:
         return f"<Stream {self.key} {self.state.value}>"
@@ -393,8 +279,7 @@ class Stream:
         self._emit("first_key_frame", _describe(self.video))
         if again and changed:
             self._emit("config_changed", f"video {_describe(self.video)}")
-        self._try_all(now)
-        self._tell_ready()
+        self._opening.look()
 
     def _sound(self, frame: Frame) -> None:
         """The first block of a source, or a block of another description."""
@@ -419,8 +304,7 @@ class Stream:
         if changed and not first:
             self._emit("config_changed", f"audio {_describe(self.audio)}")
         if first:
-            self._try_all(now)
-            self._tell_ready()
+            self._opening.look()
 
     # the source's coming and going ------------------------------------------
 
@@ -490,14 +374,7 @@ class Stream:
         for output in list(self._outputs.values()):
             self.remove(output, cause, drain)
         self._close_tracks()
-        if self._opening is not None and self._opening.active():
-            self._opening.cancel()
-        self._opening = None
-        waits, self._waits = self._waits, []
-        for _, deferred, call in waits:
-            if call.active():
-                call.cancel()
-            deferred.errback(NotReadyError(self._missing("av"), f"the stream ended: {cause}"))
+        self._opening.close(f"the stream ended: {cause}")
         self._emit("ended", cause)
 
     # outputs ---------------------------------------------------------------
@@ -551,31 +428,18 @@ class Stream:
 
     def try_open(self, output: Output, now: float) -> None:
         """Open an output if its tracks can be decided; look again when they can."""
-        due = output.open_due(now)
-        if due and (self._opening is None or due < self._opening_at):
-            if self._opening is not None and self._opening.active():
-                self._opening.cancel()
-            self._opening_at = due
-            self._opening = self.clock.callLater(max(due - now, 0.001), self._open_later)
+        self._opening.try_output(output, now)
 
-    def _open_later(self) -> None:
-        self._opening = None
-        now = self.clock.seconds()
-        self._sound_alone(now)
-        self._try_all(now)
-        self._tell_ready()
+    def outputs(self) -> list[Output]:
+        """All of them, open or not."""
+        return list(self._outputs.values())
 
-    def _sound_alone(self, now: float) -> None:
+    def sound_alone(self, now: float) -> None:
         """Sound without a picture for long enough is a running stream too; not so while pictures come and only the key frame is missing."""
         if self.state is StreamState.STARTING and self.first_sound and not self.first_picture and not self.ingest.has_picture:
             since = max(self.first_sound, self.first_packet)
             if now - since >= self.options.video_wait_s:
                 self.state = StreamState.RUNNING
-
-    def _try_all(self, now: float) -> None:
-        for output in list(self._outputs.values()):
-            if not output.opened:
-                self.try_open(output, now)
 
     # for players -----------------------------------------------------------
 
@@ -635,9 +499,6 @@ class Stream:
         if self.state is not StreamState.ENDED:
             self._emit("viewers", str(self.viewer_count()))
 
-    def first_byte(self, viewer: Viewer) -> None:
-        """A viewer has got its first bytes of media."""
-
     def drain(self, viewer: Viewer) -> None:
         """A closed viewer still has something to send: the registry watches it."""
         self._registry.drain(viewer)
@@ -647,56 +508,25 @@ class Stream:
 
         Fails with ``NotReadyError`` (``hop``: "first_packet", "first_key_frame", "audio") at the time-out or the stream's end.
         """
-        deferred: Deferred[None] = Deferred(self._wait_cancelled)
         if self.state is StreamState.ENDED:
-            deferred.errback(NotReadyError(self._missing(media), f"the stream ended: {self.cause}"))
-        elif self._is_ready(media):
-            deferred.callback(None)
-        else:
-            call = self.clock.callLater(timeout, self._wait_over, deferred)
-            self._waits.append((media, deferred, call))
-            if self.first_sound and not self.first_picture and not self.ingest.has_picture and self._opening is None:
-                self._opening_at = self.first_sound + self.options.video_wait_s
-                self._opening = self.clock.callLater(max(self._opening_at - self.clock.seconds(), 0.001), self._open_later)
-        return deferred
+            return fail(NotReadyError(self.missing(media), f"the stream ended: {self.cause}"))
+        if self.is_ready(media):
+            return succeed(None)
+        return self._opening.wait(media, timeout)
 
-    def _is_ready(self, media: str) -> bool:
+    def is_ready(self, media: str) -> bool:
+        """A viewer of that media would get something now."""
         if media == "a":
             return self.audio is not None and self._heard
         if self.first_key_frame:
             return True
         return media == "av" and self.state is StreamState.RUNNING
 
-    def _missing(self, media: str) -> str:
+    def missing(self, media: str) -> str:
+        """The milestone that such a viewer waits for."""
         if not self.first_packet:
             return "first_packet"
         return "audio" if media == "a" else "first_key_frame"
-
-    def _tell_ready(self) -> None:
-        ready = [wait for wait in self._waits if self._is_ready(wait[0])]
-        self._waits = [wait for wait in self._waits if wait not in ready]
-        for _, deferred, call in ready:
-            if call.active():
-                call.cancel()
-            deferred.callback(None)
-        if self._waits and self.first_sound and not self.first_picture and not self.ingest.has_picture and self._opening is None:
-            self._opening_at = self.first_sound + self.options.video_wait_s
-            self._opening = self.clock.callLater(max(self._opening_at - self.clock.seconds(), 0.001), self._open_later)
-
-    def _wait_over(self, deferred: Deferred[None]) -> None:
-        for wait in self._waits:
-            if wait[1] is deferred:
-                self._waits.remove(wait)
-                hop = self._missing(wait[0])
-                deferred.errback(NotReadyError(hop, f"no {hop.replace('_', ' ')} in time"))
-                return
-
-    def _wait_cancelled(self, deferred: Deferred[None]) -> None:
-        for wait in list(self._waits):
-            if wait[1] is deferred:
-                self._waits.remove(wait)
-                if wait[2].active():
-                    wait[2].cancel()
 
     # figures ---------------------------------------------------------------
 
@@ -713,7 +543,7 @@ class Stream:
         for output in list(self._outputs.values()):
             if output.sweep(now):
                 self.remove(output, "unwatched")
-        self._sound_alone(now)
+        self.sound_alone(now)
         if self.state is StreamState.LOST and now - self._lost_at > self.options.reconnect_s:
             self.end("connection lost")
 

@@ -246,7 +246,7 @@ class Viewer:
         if chunk.key is None:
             return
         self.need_key = False
-        data = self._output.missed(self.version, chunk.version) + chunk.key
+        data = self._output.framing.missed(self.version, chunk.version) + chunk.key
         if self.busy:
             self._enqueue(Chunk(data, chunk.key, chunk.version, chunk.time))
         else:
@@ -350,7 +350,7 @@ class Viewer:
             first = queue[at]
             if first.key is None:
                 continue
-            data = self._output.missed(self.version, first.version) + first.key
+            data = self._output.framing.missed(self.version, first.version) + first.key
             size = len(data) + sum(len(later.data) for later in queue[at + 1 :])
             if held + size <= limits.queue_bytes and chunk.time - first.time <= limits.queue_s:
                 self._queue = [Chunk(data, first.key, first.version, first.time), *queue[at + 1 :]]
