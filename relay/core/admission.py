@@ -24,6 +24,8 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from twisted.logger import Logger
+
 from relay.core.alias import Resolver
 from relay.core.events import Events
 from relay.core.terminals import Terminals
@@ -31,6 +33,8 @@ from relay.core.trace import CONNECTED, FIRST_PACKET, Trace
 from relay.hub.merge import Clock
 from relay.hub.registry import Admitted, Refusal
 from relay.identity import StreamKey, phone_key
+
+log = Logger()
 
 MAPPINGS_MAX = 4096  #: foreign SIM fields remembered; a terminal has one
 
@@ -142,6 +146,8 @@ class Admission:
         if adopted.trace is not None:
             note = f"the media says SIM {sim}; joined by address and channel (an alias {own} of the terminal makes it certain)"
             adopted.trace.note(note, self._clock.seconds())
+        text = "{terminal} channel {channel}: its media says SIM {sim}; joined by address and channel (an alias {own} makes it certain)"
+        log.warn(text, terminal=adopted.key.sim, channel=channel, sim=sim, own=own)
         self._events.publish("stream.sim_differs", sim=adopted.key.sim, channel=channel, media_sim=sim, host=host)
         return adopted.key.sim
 

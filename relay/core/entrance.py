@@ -184,6 +184,7 @@ class Entrance:
         terminals = self._terminals
         terminals.counts[f"refused: {reason}"] += 1
         sim, wire = phone_key(header.phone), link.wire
+        terminals.refused(sim, f"refused: {reason}, {detail}")
         text = "{peer}: terminal {sim} refused: {reason} ({detail})"
         if terminals.peer_log.warn(wire.host, text, peer=wire.peer, sim=sim, reason=reason, detail=detail):
             terminals.events.publish("terminal.refused", sim=sim, peer=wire.peer, reason=reason, detail=detail)

@@ -130,7 +130,7 @@ class Live:
         elif not 1 <= number <= CHANNEL_MAX or (running is None and terminal is not None and not terminal.has_channel(number)):
             problem = failures.unknown_channel(key.sim, number, terminal.told_channels() if terminal is not None else [])
         elif (running is None or running.source is None) and (terminal is None or not terminal.online):
-            problem = failures.offline(key.sim, terminal.offline_reason if terminal is not None else "")
+            problem = failures.offline(key.sim, self.terminals.why_offline(key.sim))
         elif running is None and not self._is_active(key) and self.active >= self.media.connections_max:
             problem = failures.too_many(self.media.connections_max)
         if problem is not None:

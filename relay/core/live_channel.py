@@ -260,8 +260,7 @@ class LiveChannel:
             return failures.no_key_frame(sim, channel, seconds, stream.packets, trace)
         terminal = self._terminal()
         if terminal is None or terminal.link is None:
-            gone = self._owner.terminals.get(sim)
-            return failures.offline(sim, gone.offline_reason if gone is not None else "", trace)
+            return failures.offline(sim, self._owner.terminals.why_offline(sim), trace)
         if trace.reached(CONNECTED):
             return failures.no_key_frame(sim, channel, seconds, stream.packets if stream is not None else 0, trace)
         if self._expected is not None and self._expected.seen:

@@ -50,6 +50,7 @@ QUESTIONS_AFTER_S = 2.0  #: after authentication; terminals send their backlog f
 QUESTIONS_SPREAD_S = 2.0  #: ten thousand terminals that come back at once must not be asked in the same moment
 QUESTIONS_AGAIN_S = 86400.0  #: a terminal that reconnects is not asked what it told within a day
 ALARM_EVERY_S = 1.0  #: alarm events of one terminal; flags that flicker are told together
+REFUSALS_MAX = 4096  #: numbers whose refusal is remembered, for those who want to watch them
 STORE_POLL_S = 5.0  #: how soon a change by ``jt1078relay terminal …`` is seen by links that are up
 
 
@@ -94,6 +95,7 @@ class Terminals:
         self._unregistered: dict[Link, None] = {}  #: oldest first
         self._watchers: list[Watcher] = []
         self._message_watchers: list[Callable[[Terminal, Received], None]] = []
+        self._refusals: OrderedDict[str, str] = OrderedDict()  #: number -> why it was turned away last
         self.entrance = Entrance(self, Gate(settings.registration, rows, wall))
         self._store_changes = store_changes
         self._store_version: int | None = None
@@ -119,6 +121,19 @@ class Terminals:
     def is_online(self, sim: str) -> bool:
         """Whether it has authenticated and its link is up."""
         return phone_key(sim) in self._online
+
+    def why_offline(self, sim: str) -> str:
+        """What is known of a terminal that is not there: how it was turned away, else how its last link ended."""
+        key = phone_key(sim)
+        terminal = self._terminals.get(key)
+        return self._refusals.get(key) or (terminal.offline_reason if terminal is not None else "")
+
+    def refused(self, sim: str, why: str) -> None:
+        """It was turned away."""
+        self._refusals[sim] = why
+        self._refusals.move_to_end(sim)
+        if len(self._refusals) > REFUSALS_MAX:
+            self._refusals.popitem(last=False)
 
     def called(self, name: str) -> list[Terminal]:
         """Online terminals whose media may go by that name though it is not their number (see ``Terminal.media_names``)."""
@@ -341,6 +356,7 @@ class Terminals:
         terminal.online_since = terminal.last_seen = self.wall()
         terminal.connects += 1
         terminal.offline_reason = ""
+        self._refusals.pop(sim, None)
         self._online[sim] = terminal
         self._call_by_names(terminal)
         self._terminals.move_to_end(sim)

@@ -16,7 +16,6 @@ import socket
 from collections.abc import Callable
 from typing import Any, Protocol, cast
 
-from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.protocol import Factory, connectionDone
 from twisted.internet.protocol import Protocol as TwistedProtocol
@@ -27,7 +26,7 @@ from relay.hub.merge import Clock, DelayedCall
 from relay.hub.registry import Refusal, Registry
 from relay.hub.stream import Stream
 from relay.jt1078.demux import Demuxer, RawFrame
-from relay.net.peerlog import PeerLog
+from relay.net.peerlog import PeerLog, how_it_ended
 from relay.net.poller import RECV_BYTES, Poller, available
 from relay.net.recorder import Recorder, Tap
 from relay.settings import Media
@@ -183,7 +182,7 @@ class MediaProtocol(TwistedProtocol):
             self.poller = None
         self.server.disconnected(self)
         if self.tap is not None:
-            self.tap.close(reason.getErrorMessage())
+            self.tap.close(how_it_ended(reason))
         now = self._seconds()
         if self.feeds and not self.closing:
             try:
@@ -195,8 +194,7 @@ class MediaProtocol(TwistedProtocol):
                 _log.failure("the end of a media connection from {peer} failed", peer=self.peer)
         self.closing = True
         self._count_loss()
-        done = isinstance(reason.value, ConnectionDone)
-        cause = "connection closed by the terminal" if done else reason.getErrorMessage()
+        cause = how_it_ended(reason)
         for feed in list(self.feeds.values()):
             stream, feed.stream = feed.stream, None
             if stream is not None:

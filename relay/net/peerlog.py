@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from relay.hub.merge import Clock, DelayedCall
 
@@ -16,6 +18,17 @@ from relay.hub.merge import Clock, DelayedCall
 ADDRESSES_MAX = 1024
 
 _OTHERS = "other addresses"
+
+
+def how_it_ended(reason: Failure) -> str:
+    """The end of a terminal's connection in words; Twisted's own are for programmers."""
+    if isinstance(reason.value, ConnectionDone):
+        return "connection closed by the terminal"
+    if isinstance(reason.value, ConnectionAborted):
+        return "connection closed by the relay"
+    if isinstance(reason.value, ConnectionLost):
+        return "connection lost"  # reset, or nothing acknowledged in time
+    return reason.getErrorMessage()
 
 
 class PeerLog:

@@ -23,6 +23,7 @@ from relay.errors import FrameError
 from relay.identity import phone_key
 from relay.jt808.framing import Deframer
 from relay.jt808.header import Header, decode_frame
+from relay.net.peerlog import how_it_ended
 from relay.net.recorder import DatagramTaps, Recorder, Tap
 
 CLOSE_S = 5.0  #: a peer that does not take our last words is cut off after so long
@@ -88,10 +89,10 @@ class TerminalProtocol(Protocol):
             self._cut = None
         self.connected = 0
         if self._tap is not None:
-            self._tap.close(reason.getErrorMessage())
+            self._tap.close(how_it_ended(reason))
         link, self._link = self._link, None
         if link is not None:
-            link.lost(f"connection lost: {reason.getErrorMessage()}")
+            link.lost(how_it_ended(reason))
 
     def send(self, frames: list[bytes]) -> None:
         """Write whole frames; a terminal that takes nothing is cut off."""
