@@ -95,6 +95,18 @@ def test_a_wrong_code_is_refused_and_the_third_ends_the_link():
     assert world.terminals.counts["refused: wrong code"] == 3
 
 
+def test_why_a_terminal_is_offline_is_its_refusal_until_it_was_let_in():
+    world = World()
+    device = world.device()
+    device.register()
+    assert device.authenticate("wrong") == 1
+    assert world.terminals.why_offline("0" + device.phone) == "refused: wrong code, authentication"
+    assert device.authenticate() == 0
+    assert world.terminals.why_offline(device.phone) == ""
+    device.link.lost("connection lost")
+    assert world.terminals.why_offline(device.phone) == "connection lost"
+
+
 def test_first_seen_adds_unknown_numbers_and_takes_their_first_code():
     world = World(Rows(), registration="first-seen")
     device = world.device(OTHER)
