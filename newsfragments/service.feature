@@ -1,0 +1,1 @@
+`twistd jt1078relay` runs the relay, `--demo` a demonstration on loopback with simulated terminals. A port or store that cannot be had ends the start with one line; SIGTERM stops in order within ten seconds; SIGHUP rereads the configuration; logs are text or JSON lines without secrets.
