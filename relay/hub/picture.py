@@ -145,7 +145,6 @@ class Pictures:
             held = None
         if slices is None:
             self._sets_stamp = raw.timestamp
-            self._hold = self._hold or self._step == 0
             self._count("parameter_sets_alone")
             return out
         if not begins:

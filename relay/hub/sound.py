@@ -67,6 +67,8 @@ class Sounds:
         if pt in AAC or self._is_adts(body):
             return self._aac_blocks(raw, now)
         body = hisi.strip(body)
+        if pt == 15 or pt == 16:  # table 12: S16BE stereo, mono
+            body = pcm.swap(body[: len(body) & ~1])
         if not body:
             self._count("empty_sound")
             return []
@@ -79,8 +81,8 @@ class Sounds:
             return self._mp3_blocks(body, raw, now)
         if pt in (18, 22, 23):
             config = _PCM
-        elif pt == 15 or pt == 16:  # table 12: S16BE stereo, mono
-            config, body = _PCM_STEREO if pt == 15 else _PCM, pcm.swap(body[: len(body) & ~1])
+        elif pt == 15 or pt == 16:
+            config = _PCM_STEREO if pt == 15 else _PCM
         elif pt == 28:
             config = _AMR
         else:
@@ -162,6 +164,9 @@ class Sounds:
         out = []
         after = 0.0
         for config, data in blocks:  # one stamp for all of them: each begins where the one before ends
+            if not data:
+                self._count("empty_sound")
+                continue
             frame = self._block(config, data, raw.timestamp + round(after), raw.arrival, now)
             after += frame.samples * 1000 / config.sample_rate
             out.append(frame)
