@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import string
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from relay.cli import pcap_options
 from relay.cli.dump_table import InputError, Table, parse_hex
-from relay.errors import FrameError, RelayError, UsageError
+from relay.errors import ConfigError, FrameError, RelayError, UsageError
 from relay.wire import FieldError
 
 SUMMARY = "explain messages field by field: jt808, jt1078, jt809, or a vector file"
@@ -32,6 +33,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--body", metavar="ID", help="the bytes are the unescaped body of this message, as 0x0200; jt809: or the data of this sub-business")
     for name in ("m1", "ia1", "ic1"):
         parser.add_argument(f"--{name}", type=int, metavar="N", help=f"jt809: {name.upper()} of the account, for encrypted bodies")
+    for name, what in (("n", "modulus"), ("d", "private exponent")):
+        parser.add_argument(f"--rsa-{name}", metavar="HEX", help=f"jt808: {what} of the receiver's key, for RSA bodies")
     parser.add_argument("--full", action="store_true", help="do not shorten long fields")
     parser.add_argument("--json", action="store_true", help="one JSON object a message instead of a table")
     parser.add_argument("--jsonl", metavar="FILE", help="a vector file, one JSON object a line; - is standard input")
@@ -55,6 +58,8 @@ def _intermix(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    if (args.rsa_n is not None or args.rsa_d is not None) and args.words[:1] != ["jt808"]:
+        args.usage_error("--rsa-n and --rsa-d go with jt808 and its bytes")
     if args.jsonl is not None:
         if args.words:
             args.usage_error("--jsonl takes a file alone")
@@ -85,7 +90,27 @@ def run(args: argparse.Namespace) -> int:
 def _jt808(raw: bytes, args: argparse.Namespace) -> int:
     from relay.cli import dump_jt808
 
-    return show(dump_jt808.explain(raw, args.edition, _body_id(args)), args)
+    return show(dump_jt808.explain(raw, args.edition, _body_id(args), _rsa_key(args)), args)
+
+
+def _rsa_key(args: argparse.Namespace) -> Any:
+    if args.rsa_n is None and args.rsa_d is None:
+        return None
+    from relay.jt808.rsa import PrivateKey
+
+    numbers = []
+    for option, text in (("--rsa-n", args.rsa_n), ("--rsa-d", args.rsa_d)):
+        if text is None:
+            args.usage_error(f"{option} is missing")
+        # openssl prints colons between the bytes
+        digits = "".join(text.replace(":", " ").split()).removeprefix("0x")
+        if not digits or not set(digits) <= set(string.hexdigits):
+            args.usage_error(f"{option} is not a string of hex digits")
+        numbers.append(int(digits, 16))
+    try:
+        return PrivateKey(*numbers)
+    except ConfigError as problem:
+        args.usage_error(f"--rsa-{problem}")
 
 
 def _jt809(raw: bytes, args: argparse.Namespace) -> int:

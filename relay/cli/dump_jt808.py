@@ -15,9 +15,12 @@ from relay.jt808.items import ITEMS
 from relay.jt808.messages import MESSAGES, OpaqueBody, decode_body, decode_message
 from relay.jt808.messages.safety import FileBegin, FileEnd
 from relay.jt808.params import PARAMETERS
+from relay.jt808.rsa import PrivateKey
 from relay.wire import Dump, Fault, FieldError, Row, dump
 
 EDITIONS = (2011, 2013, 2019)
+#: bit 10 of the body properties alone
+RSA = 1
 
 
 # vector files
@@ -252,31 +255,52 @@ _HEADER_NAMES = {
 }
 
 
-def explain(raw: bytes, edition: int | None = None, msg_id: int | None = None) -> list[Explained]:
+def explain(raw: bytes, edition: int | None = None, msg_id: int | None = None, key: PrivateKey | None = None) -> list[Explained]:
     """Everything in ``raw``: frames between flags, one content without flags, or (with ``msg_id``) a body.
 
-    The pieces of a sub-packaged message are put together if all of them are there.
+    The pieces of a sub-packaged message are put together if all of them are there. With ``key`` RSA bodies follow their frames, decrypted.
     """
     if msg_id is not None:
-        return [_explain_body(raw, msg_id, edition or 2013, 0)]
+        return [_explain_body(raw, msg_id, edition or 2013, 0) if key is None else _explain_encrypted(raw, msg_id, edition or 2013, key)]
     pieces = [piece for piece in raw.split(b"\x7e") if piece]
     if not pieces:
         raise InputError("nothing between the flags")
     explained = []
-    parts: dict[tuple[str, int, int | None], dict[int, tuple[Header, bytes]]] = {}
+    parts: dict[tuple[str, int, int | None, int], dict[int, tuple[Header, bytes]]] = {}
     for piece in pieces:
         one, header, body = _explain_frame(piece, edition)
         explained.append(one)
-        if header is not None and header.is_subpackage and not header.encryption:
-            parts.setdefault((header.phone, header.msg_id, header.package_total), {})[header.package_index or 0] = (header, body)
-    for (_, whole_id, total), found in parts.items():
+        if header is None or (header.encryption and (header.encryption != RSA or key is None)):
+            continue
+        if header.is_subpackage:
+            parts.setdefault((header.phone, header.msg_id, header.package_total, header.encryption), {})[header.package_index or 0] = (header, body)
+        elif header.encryption and key is not None:
+            explained.append(_explain_encrypted(body, header.msg_id, _edition(header, edition), key))
+    for (_, whole_id, total, encryption), found in parts.items():
         if total and len(found) == total and set(found) == set(range(1, total + 1)):
             header = found[1][0]
+            # whole blocks one behind the other: the same whether a message was encrypted before it was cut or after
             body = b"".join(found[index][1] for index in range(1, total + 1))
-            whole = _explain_body(body, whole_id, _edition(header, edition), 0)
+            if encryption and key is not None:
+                whole = _explain_encrypted(body, whole_id, _edition(header, edition), key)
+            else:
+                whole = _explain_body(body, whole_id, _edition(header, edition), 0)
             whole.title = f"put together from {total} sub-packages: {whole.title}"
             explained.append(whole)
     return explained
+
+
+def _explain_encrypted(body: bytes, msg_id: int, edition: int, key: PrivateKey) -> Explained:
+    """What an RSA body holds; offsets are those in the plain body, which is shorter."""
+    try:
+        plain, filled = key.decrypt(body)
+    except FrameError as fault:
+        return Explained(f"0x{msg_id:04X}, not decrypted", problem=str(fault), edition=edition, msg_id=msg_id, fields={"body": body.hex()})
+    one = _explain_body(plain, msg_id, edition, 0)
+    one.title = f"decrypted: {one.title}"
+    if not filled:
+        one.notes = [*one.notes, "no PKCS#1 filling: another key, or blocks shown whole, zeros in front included"]
+    return one
 
 
 def _edition(header: Header, edition: int | None) -> int:
@@ -348,7 +372,7 @@ def _header_rows(content: bytes, header: Header) -> list[Row]:
     said = properties & 0x3FF
     flags = [f"body {said} bytes"]
     if header.encryption:
-        flags.append("RSA" if header.encryption == 1 else f"encryption {header.encryption}")
+        flags.append("RSA" if header.encryption == RSA else f"encryption {header.encryption}")
     if properties & 0x2000:
         flags.append("sub-packaged")
     if properties & 0x4000:
