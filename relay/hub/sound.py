@@ -9,6 +9,7 @@ Codecs that nobody here can decode are passed on by their number.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from relay.codec import adpcm, g726, hisi, mp3, pcm
 from relay.codec.aac import AacReader, is_adts, parse_adts
@@ -20,6 +21,10 @@ from relay.jt1078.timeline import Timeline
 
 #: blocks of G.726 looked at before its bit order is trusted, and where looking ends; of ADPCM one block of speech is nearly always enough
 LOOK_FRAMES, LOOK_MAX, LOOK_ADPCM = 12, 50, 4
+#: blocks that tell the distance of their stamps, where the order is configured
+LOOK_RATE = 3
+#: an order that was taken after silence is looked at again every so many blocks, so many times (each look costs some 25 ms)
+AGAIN_FRAMES, AGAIN_MAX = 50, 30
 #: the first blocks do not wait longer than this
 LOOK_S = 2.5
 #: bodies in a row that are ADTS frames to the byte before another payload type is not believed
@@ -46,6 +51,7 @@ class Sounds:
         self._aac = AacReader()
         self._adts = 0  #: bodies in a row that are ADTS although another payload type is told
         self._unknown: AudioConfig | None = None
+        self._again = 0  #: how many more times the order of G.726's bits will be looked at
 
     def restart(self) -> None:
         """Another connection feeds the stream from now on."""
@@ -57,7 +63,7 @@ class Sounds:
         pt = raw.pt
         if pt != self._pt:
             out = self.finish(now)
-            self._pt, self.config, self._adts = pt, None, 0
+            self._pt, self.config, self._adts, self._again = pt, None, 0, 0
             self._look.clear()
             self._aac = AacReader()
             return out + self.push(raw, now) if out else self.push(raw, now)
@@ -94,7 +100,7 @@ class Sounds:
 
     def finish(self, now: float) -> list[Frame]:
         """No more will come: what waited is passed on by the best guess."""
-        return self._decide(now) if self._look else []
+        return self._decide(now) if self._look and self.config is None else []
 
     def _block(self, config: AudioConfig, body: bytes, stamp: int, arrival: float, now: float, samples: int = -1) -> Frame:
         if self.config is None or config != self.config:
@@ -109,16 +115,21 @@ class Sounds:
 
     def _looked_at(self, body: bytes, raw: RawFrame, now: float) -> list[Frame]:
         if self.config is not None:
+            if self._again:
+                self._look_again(body, raw)
             return [self._block(self.config, body, raw.timestamp, raw.arrival, now)]
         self._look.append((body, raw))
         held = len(self._look)
-        if raw.pt == 26 or raw.pt >= 10:
-            return self._decide(now) if held >= LOOK_ADPCM else []
-        if held < LOOK_FRAMES and raw.arrival - self._look[0][1].arrival < LOOK_S:
-            return []
-        if self._g726_order == "auto" and held < LOOK_MAX and raw.arrival - self._look[0][1].arrival < LOOK_S and not self._guess().sure:
-            return []
-        return self._decide(now)
+        late = held >= LOOK_MAX or raw.arrival - self._look[0][1].arrival >= LOOK_S
+        if raw.pt >= 10:
+            return self._decide(now) if late or self._spoken() >= LOOK_ADPCM else []
+        if late or self._g726_order != "auto":
+            return self._decide(now) if late or held >= LOOK_RATE else []
+        return self._decide(now) if held >= LOOK_FRAMES and self._guess().sure else []
+
+    def _spoken(self) -> int:
+        """Blocks that are not all alike inside: silence tells nothing."""
+        return sum(len(set(body[4:68])) > 4 for body, _ in self._look)
 
     def _guess(self) -> g726.Guess:
         first, last = self._look[0][1].timestamp, self._look[-1][1].timestamp
@@ -130,10 +141,26 @@ class Sounds:
             guess = self._guess()
             bits = 4 if self._pt == 1 else guess.bits  # G.721 is G.726 at 32 kbit/s
             config = AudioConfig("g726", 8000, 1, bits=bits, layout=guess.layout if self._g726_order == "auto" else self._g726_order)
+            self._again = 0 if guess.sure or self._g726_order != "auto" else AGAIN_MAX
         else:
             config = AudioConfig("adpcm", 8000, 1, layout=adpcm.detect([body for body, _ in self._look], self._pt))
         waiting, self._look = self._look, []
         return [self._block(config, body, raw.timestamp, raw.arrival, now) for body, raw in waiting]
+
+    def _look_again(self, body: bytes, raw: RawFrame) -> None:
+        """The order of G.726's bits was taken without being sure, as after silence: see whether later sound tells."""
+        self._look.append((body, raw))
+        if len(self._look) < AGAIN_FRAMES:
+            return
+        self._look = self._look[-LOOK_FRAMES:]
+        guess = self._guess()
+        self._look.clear()
+        self._again -= 1
+        if guess.sure and self.config is not None:
+            self._again = 0
+            if guess.layout != self.config.layout:
+                self._count("sound_order_corrected")
+                self.config = replace(self.config, layout=guess.layout)
 
     # -- codecs with frames of their own ------------------------------------------------------------------------------------------------
 

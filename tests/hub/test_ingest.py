@@ -401,6 +401,27 @@ def test_g726_waits_until_its_order_is_known_and_loses_nothing() -> None:
     assert (frames[0].config.bits, frames[0].config.layout) == (3, "be")  # type: ignore[union-attr]
 
 
+def g726_tone(layout: str, blocks: int, silent: int) -> list[bytes]:
+    """Speech-like G.726-32 is made by turning a recorded stream's nibbles round where the other order is wanted."""
+    data = shared("captures/syn-h264-g726-32le-hisi.jt1078").read_bytes()
+    found = [one.body[4:] for one in Demuxer().feed(data, 0.0) if one.pt == 8][:blocks]
+    if layout == "be":
+        found = [bytes((byte & 15) << 4 | byte >> 4 for byte in one) for one in found]
+    return [b"\xff" * 160] * silent + found
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("layout", ["le", "be"])
+@pytest.mark.parametrize("silent", [0, 40, 90])
+def test_the_order_of_g726_is_found_even_after_silence(layout: str, silent: int) -> None:
+    ingest = Ingest("1", 1)
+    blocks = g726_tone(layout, 140, silent)
+    frames = push(ingest, *(raw(one, 40 * n, 8) for n, one in enumerate(blocks)))
+    assert [frame.data for frame in frames] == blocks
+    assert frames[-1].config.layout == layout  # type: ignore[union-attr]
+    assert frames[-1].config.bits == 4  # type: ignore[union-attr]
+
+
 def test_what_still_waits_at_the_end_is_not_lost() -> None:
     ingest = Ingest("1", 1)
     assert push(ingest, *(raw(bytes(80), 40 * n, 8) for n in range(5))) == []
