@@ -215,7 +215,12 @@ class Viewer:
         self.version = version
         self._progress = self._held_at = now
         preamble, self._preamble = self._preamble, b""
-        if preamble:
+        if self.busy:  # a control frame is on its way
+            self._rest = self._rest[self._offset :] + preamble + burst
+            self._offset = 0
+            self._rest_counts = False
+            self._sent += len(burst)
+        elif preamble:
             taken = 0
             if len(burst) > JOIN_BYTES:
                 try:
@@ -228,7 +233,7 @@ class Viewer:
             if taken < len(preamble):
                 burst = preamble[taken:] + burst
                 self._sent -= len(preamble) - taken  # the head is not counted
-        if self._deliver(burst, False):
+        if not self.busy and self._deliver(burst, False):
             self._live()
         if not self._lost:
             self.first_byte = now
@@ -329,7 +334,7 @@ class Viewer:
                 return
         if self._draining:
             self._finish()
-        elif not self.need_key:
+        elif self.started and not self.need_key:
             self._live()
 
     def _enqueue(self, chunk: Chunk) -> None:

@@ -209,6 +209,30 @@ def test_control_frames_go_between_messages() -> None:
     assert viewer.state == "live"
 
 
+def test_a_control_frame_that_is_still_on_its_way_does_not_lose_the_beginning() -> None:
+    hub = Hub()
+    stream = hub.open()
+    sink, viewer = hub.view(stream, room=3, preamble=b"{HTTP}")
+    viewer.insert(b"{ping}")
+    hub.feed(stream, "KP")
+    assert viewer.state == "busy"
+    sink.drain()
+    hub.feed(stream, "P")
+    assert sink.pieces() == ["{ping}", "{HTTP}", "{head h264:352 -}", "[K 40 x]", "[P 80 x]", "[P 120 x]"]
+    assert viewer.state == "live"
+
+
+def test_a_control_frame_alone_does_not_make_a_waiting_viewer_live() -> None:
+    hub = Hub()
+    stream = hub.open()
+    sink, viewer = hub.view(stream, room=3)
+    viewer.insert(b"{ping}")
+    sink.drain()
+    assert viewer.state == "waiting"
+    hub.feed(stream, "PKP")
+    assert sink.pieces() == ["{ping}", "{head h264:352 -}", "[K 80 x]", "[P 120 x]"]
+
+
 def test_closing_between_pieces_says_farewell_and_in_the_middle_of_one_does_not() -> None:
     hub = Hub()
     stream = hub.open()
