@@ -161,6 +161,8 @@ def decode_body(msg_id: int, body: bytes, edition: int) -> Business:
         plate, business.vehicle_color, business.data_type, business.source_data_type, business.source_msg_sn = _A.unpack_from(body)
         business.vehicle_no = read_padded(plate)
         business.with_length = len(body) == 34
+        if any(body[30:]):
+            raise FrameError("data_length_mismatch", f"data_length says {int.from_bytes(body[30:], 'big')}, nothing follows")
         return business
     else:
         if form == "V":

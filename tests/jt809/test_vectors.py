@@ -106,3 +106,13 @@ def test_every_truncation_is_a_named_fault_or_a_shorter_message(vector: dict[str
         except (FrameError, DecodeError):
             continue
         assert business.encode() == raw[:size]
+
+
+def test_an_acknowledgement_announces_no_bytes_that_are_not_there() -> None:
+    """Found by fuzzing: envelope A with a data_length was written back with zero."""
+    body = bytes.fromhex("d4c142313233343500000000000000000000000000021205920500000011") + b"\x00\x00\x69\x00"
+    with pytest.raises(FrameError) as raised:
+        decode_body(0x1200, body, 2019)
+    assert raised.value.reason == "data_length_mismatch"
+    assert decode_body(0x1200, body[:30], 2019).encode() == body[:30]
+    assert decode_body(0x1200, body[:30] + bytes(4), 2019).encode() == body[:30] + bytes(4)
