@@ -434,13 +434,14 @@ class Demuxer:
         if self._tap is not None:
             self._tap.retract()
         stream = self.streams.get(data[start + 8 : start + 9 + width])
-        packet = parse_packet(data[start:end], 0, width)
-        if stream is None or packet is None or not packet.body:
+        data_type = data[start + 9 + width] >> 4
+        body = data[start + header_length(data_type, width) : end]
+        if stream is None or not body:
             return
-        track = stream.track(packet.pt, packet.data_type)
+        track = stream.track(data[start + 5] & 0x7F, data_type)
         if track.parts:
             self.assembler.drop(track)
-        elif out and out[-1].sim == stream.sim and out[-1].channel == stream.channel and out[-1].body.endswith(packet.body):
+        elif out and out[-1].sim == stream.sim and out[-1].channel == stream.channel and out[-1].body.endswith(body):
             self.assembler.retract(track, out.pop())
 
     def _garbage(self, data: bytes, start: int, end: int) -> None:
