@@ -20,6 +20,8 @@ from __future__ import annotations
 
 from relay.jt1078.packet import FIRST_VIDEO_PT, LAST_AUDIO_PT, LAST_VIDEO_PT, DataType, SubpackageMark
 
+#: the longest frame: an I frame of 4K pictures has some 1 MiB; and the packets of it, if they are full by a half
+FRAME_MAX, PARTS_MAX = 4 * 1024 * 1024, 8192
 #: how many frames of a track may be held for a look at the packet after them
 _TRIAL_FRAMES = 4
 #: unmarked ends (time stamp changed, nothing missing, no LAST seen) after which a track is joined by time stamp
@@ -313,6 +315,8 @@ class Assembler:
             return
         else:
             track.parts.append(body)
+            if self._too_long(track):
+                return
         if mark == SubpackageMark.ATOMIC or mark == SubpackageMark.LAST:
             track.mpt = mpt
             self._complete(track, body, now, out)
@@ -334,6 +338,8 @@ class Assembler:
             self._open(track, mpt, kind, ts, body, False, -1)
         else:
             track.parts.append(body)
+            if self._too_long(track):
+                return
         if track.by_time or mark == SubpackageMark.ATOMIC or mark == SubpackageMark.LAST:
             self._emit(track, now, out)
 
@@ -346,6 +352,8 @@ class Assembler:
             self._emit_joined(track, now, out)
         if parts:
             parts.append(body)
+            if self._too_long(track):
+                return
             if track.mpt & 0x80:
                 track.m_lies, track.m_ends = True, False
             else:
@@ -377,6 +385,14 @@ class Assembler:
             track.agreed = 0
             track.by_time = False
             track.trial = 0
+
+    def _too_long(self, track: Track) -> bool:
+        """A frame that never ends must not hold memory; looked at every 64 packets. (The loop of ``demux`` has a bound of its own.)"""
+        parts = track.parts
+        if len(parts) & 63 or (len(parts) < PARTS_MAX and sum(map(len, parts)) <= FRAME_MAX):
+            return False
+        self.drop(track)
+        return True
 
     def _open(self, track: Track, mpt: int, kind: int, ts: int, body: bytes, starts: bool, interval: int) -> None:
         track.parts.append(body)

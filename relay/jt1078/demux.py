@@ -20,7 +20,7 @@ from __future__ import annotations
 import struct
 from typing import Protocol
 
-from relay.jt1078.assembly import NEVER, UNKNOWN, Assembler, Loss, RawFrame, Stream, Track
+from relay.jt1078.assembly import FRAME_MAX, NEVER, UNKNOWN, Assembler, Loss, RawFrame, Stream, Track
 from relay.jt1078.framing import CREDIT_BYTES, CREDIT_MAX, Framing, foreign
 from relay.jt1078.packet import MAGIC, MAX_BODY, Packet, detect_sim_bytes, header_length, measure, parse_packet, sim_text
 from relay.jt1078.sequence import CONNECTION, FOLLOWS, KIND, RESTART, Sequence
@@ -37,8 +37,6 @@ _WHAT = tuple((kind & 0x0F) if kind < 0x24 and kind & 0x0F < 4 else 4 if kind ==
 
 #: (SIM, channel) pairs on one connection: table 2 of JT/T 1076 has 37 channels
 STREAMS_MAX = 64
-#: bytes that may come in while a frame is open: it bounds one frame, and all open frames of a connection together
-FRAME_MAX = 4 * 1024 * 1024
 #: an open frame that does not grow for so long is given up
 FRAME_IDLE_S = 2.0
 _CHECK_BYTES = 256 * 1024
@@ -476,7 +474,7 @@ class Demuxer:
                     grown = now
                 if now - grown > FRAME_IDLE_S:
                     self.assembler.finish(track, now, out)
-                elif self.bytes - opened > FRAME_MAX:
+                elif self.bytes - opened > FRAME_MAX:  # it bounds one frame, and all open frames of a connection together
                     self.assembler.drop(track)
                 else:
                     watch[track] = (ts, len(track.parts), opened, grown)
