@@ -275,10 +275,11 @@ def main() -> int:
     parser.add_argument("--input", type=Path, help="run one input")
     parser.add_argument("--guided", action="store_true", help="guided by the lines that are reached")
     parser.add_argument("--atheris", action="store_true", help="by atheris (libFuzzer); its own options behind --")
-    parser.add_argument("rest", nargs="*", help=argparse.SUPPRESS)
-    args = parser.parse_args()
+    words = sys.argv[1:]
+    cut = words.index("--") if "--" in words else len(words)
+    args = parser.parse_args(words[:cut])
     if args.atheris:
-        return by_atheris(args.target, args.vectors, args.rest)
+        return by_atheris(args.target, args.vectors, words[cut + 1 :])
     from targets import TARGETS
 
     names = list(TARGETS) if args.target == "all" else [args.target]
