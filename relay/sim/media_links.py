@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.error import ConnectionDone
+from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IAddress, IConnector
 from twisted.internet.protocol import ClientFactory, DatagramProtocol, Protocol, connectionDone
 from twisted.python.failure import Failure
@@ -34,7 +34,8 @@ class MediaProtocol(Protocol):
         self._stream.received(data)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self._stream.lost("the platform closed it" if isinstance(reason.value, ConnectionDone) else reason.getErrorMessage())
+        ways = {ConnectionDone: "the platform closed it", ConnectionLost: "the platform or the network reset it"}
+        self._stream.lost(ways.get(type(reason.value)) or reason.getErrorMessage())
 
 
 class MediaFactory(ClientFactory):
