@@ -34,7 +34,7 @@ class MediaProtocol(Protocol):
         self._stream.received(data)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        ways = {ConnectionDone: "the platform closed it", ConnectionLost: "the platform or the network reset it"}
+        ways: dict[type, str] = {ConnectionDone: "the platform closed it", ConnectionLost: "the platform or the network reset it"}
         self._stream.lost(ways.get(type(reason.value)) or reason.getErrorMessage())
 
 
