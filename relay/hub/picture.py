@@ -78,6 +78,8 @@ class Pictures:
         self._pieces = 0  #: of each picture, when it is known
         self._seen_pieces = 0  #: of the last one
         self._alike = 0
+        self._told_wrong = ""  #: what the payload type says, where parameter sets have contradicted it
+        self._counts = False  #: picture order counts tell something with this configuration
         self._order: h264.PocCounter | h265.PocCounter | None = None
         self._depth = 0
         self._plain = 0  #: PT whose ordinary frames may take the short way
@@ -206,16 +208,15 @@ class Pictures:
                 return []
         told = "h264" if raw.pt == 98 else "h265"
         found = _codec_of(nalus, self._codec or told)
-        if found and found != told:
-            self._count("codec_is_not_as_told")
-        codec = found or (self._codec if self._codec and self.config is not None and raw.loss is None and self._told_wrong == told else told)
+        if found:
+            if found != told and self._told_wrong != told:
+                self._count("codec_is_not_as_told")
+            self._told_wrong = told if found != told else ""
+        codec = found or (self._codec if told == self._told_wrong else told)
         if codec != self._codec:
             self._codec, self._sets, self._stale, self.need_key, self._order, self._held = codec, {}, True, True, None, None
             self._replaced.clear()
-        self._told_wrong = told if codec != told else ""
         return nalus
-
-    _told_wrong = ""  #: what the payload type says, where that is wrong
 
     def _sort(self, nalus: list[bytes]) -> tuple[list[bytes] | None, bool, bool, bool]:
         """Slices and what goes with them (None: no picture here), whether parameter sets changed, key frame, beginning of a picture."""
@@ -296,8 +297,6 @@ class Pictures:
         if config != self.config:
             self.config = config
         return True
-
-    _counts = False  #: picture order counts tell something
 
     # -- pictures -----------------------------------------------------------------------------------------------------------------------
 
