@@ -55,8 +55,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(problem, BrokenPipeError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 0
-        words = f"{problem.filename}: {problem.strerror}" if isinstance(problem, OSError) and problem.filename else str(problem)
-        print(f"jt1078relay {args.command}: {words}", file=sys.stderr)
+        said = f"{problem.filename}: {problem.strerror}" if isinstance(problem, OSError) and problem.filename else str(problem)
+        print(f"jt1078relay {args.command}: {said}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
