@@ -317,6 +317,8 @@ class Assembler:
             track.parts.append(body)
             if self._too_long(track):
                 return
+            if mark == SubpackageMark.MIDDLE:
+                track.trial = 0  # a first one and a middle one: these marks are meant
         if mark == SubpackageMark.ATOMIC or mark == SubpackageMark.LAST:
             track.mpt = mpt
             self._complete(track, body, now, out)
