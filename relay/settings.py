@@ -184,6 +184,10 @@ class Log:
 
     level: str = one_of("info", "debug", "warn", "error")  #: debug | info | warn | error
     format: str = one_of("text", "json")  #: text | json
+    record_dir: str = a_text("", "directory")  #: where recordings of connections go; empty = none are made
+    record: tuple[str, ...] = texts("subject")  #: whose connections: numbers of terminals, "superior:NAME", "*" for all terminals
+    record_scrub: bool = False  #: numbers, plates, names and secrets are made up before anything is written
+    record_max_bytes: int = a_number(1073741824, 1048576)  #: of one recording; it ends there
 
 
 @dataclass(frozen=True, slots=True)

@@ -359,7 +359,25 @@ def _store_url(reader: _Reader, path: str, value: str) -> str:
     return url_of(reader.base / place)
 
 
+def _directory(reader: _Reader, path: str, value: str) -> str:
+    if not value:
+        return ""
+    place = reader.base / value
+    if place.exists() and not place.is_dir():
+        reader.fault(path, f"{place} is no directory")
+    return str(place)
+
+
+def _subject(reader: _Reader, path: str, value: str) -> str:
+    number = re.fullmatch(r"[0-9A-Fa-f]{1,20}", value)
+    if value != "*" and not number and not re.fullmatch(r"superior:.+", value):
+        reader.fault(path, f'must be numbers of terminals, "superior:NAME" or "*", not {_shown(value)}')
+    return value
+
+
 _CHECKS = {
+    "directory": _directory,
+    "subject": _subject,
     "host": _host,
     "name": _name,
     "place": _place,
@@ -399,6 +417,8 @@ def listeners(settings: Settings) -> list[tuple[str, str, str, int]]:
 def _together(settings: Settings, faults: list[ConfigError]) -> None:
     """What concerns several keys; keys that are at fault already stand at their defaults and are left out."""
     bad = {fault.path for fault in faults}
+    if settings.log.record and not settings.log.record_dir and not bad & {"log.record", "log.record_dir"}:
+        faults.append(ConfigError("log.record_dir", "says where recordings go; log.record needs it"))
     for name in ("terminals", "media", "http"):
         section = getattr(settings, name)
         if bad & {f"{name}.tls_certificate", f"{name}.tls_key"}:

@@ -41,6 +41,7 @@ from relay.hub.transcode import Transcoders
 from relay.identity import StreamKey
 from relay.net.media1078 import MediaServer
 from relay.net.media1078udp import MediaDatagrams
+from relay.net.recorder import DatagramTaps, recorder_of
 from relay.net.sink import make_sink
 from relay.net.terminal808 import TerminalDatagrams, TerminalFactory, local_address_for
 from relay.net.tls import ReloadingCertificate, wrap
@@ -75,6 +76,7 @@ class Parts:
         self.merge = Merge(clock, settings.media.merge_ms, settings.media.merge_max_ms, cpu=time.thread_time)
         self.registry = Registry(clock, Options.of(settings), self.merge, self._ingest, transcoders=self.transcoders)
         self.media = MediaServer(reactor, clock, self.registry, settings.media, settings.limits.log_peer_s)
+        self.recorder = self.media.recorder = recorder_of(settings.log, time.time)
         admission = Admission(self.terminals, resolver, clock, self.events, settings.media.unrequested)
         ports = MediaPorts(listeners.port("media.live_tcp_port"), listeners.port("media.live_udp_port"))
         self.live = Live(
@@ -127,8 +129,9 @@ class Parts:
         self.pool.start()
         self.merge.start()
         for key in ("terminals.tcp_port", "terminals.tls_port"):
-            self._stream(key, TerminalFactory(self.terminals, "tls" if self._speaks_tls(key) else "tcp"))
-        self._datagrams("terminals.udp_port", lambda _: TerminalDatagrams(self.terminals, local_address_for(self.settings.terminals.host)))
+            self._stream(key, TerminalFactory(self.terminals, "tls" if self._speaks_tls(key) else "tcp", self.recorder))
+        host = self.settings.terminals.host
+        self._datagrams("terminals.udp_port", lambda _: TerminalDatagrams(self.terminals, local_address_for(host), self.recorder))
         for kind in ("live", "playback"):
             self._stream(f"media.{kind}_tcp_port", self.media.factory(kind, self.listeners.port(f"media.{kind}_tcp_port")))
             self._datagrams(f"media.{kind}_udp_port", partial(self._media_datagrams, kind))
@@ -152,6 +155,8 @@ class Parts:
 
     def _media_datagrams(self, kind: str, port: int) -> MediaDatagrams:
         made = MediaDatagrams(self.clock, self.registry, self.settings.media, kind, port, self.settings.limits.log_peer_s)
+        if self.recorder is not None:
+            made.taps = DatagramTaps(self.recorder, "jt1078", f"port {port}", kind)
         self.media_udp.append(made)
         return made
 
@@ -207,6 +212,7 @@ class Parts:
             self.terminals.close,
             self._drained,
             self.media.stop,
+            self._stop_recording,
             self.merge.stop,
             self.pool.stop,
         )
@@ -217,6 +223,10 @@ class Parts:
                     await waiting
             except Exception:
                 log.failure("stopping: {step} failed", step=getattr(step, "__qualname__", str(step)))
+
+    def _stop_recording(self) -> None:
+        if self.recorder is not None:
+            self.recorder.close()
 
     async def _drained(self) -> None:
         """Until nobody has bytes left to take, or DRAIN_S is over."""

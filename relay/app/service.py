@@ -51,7 +51,7 @@ FIRST_LINK_S = 900  #: life of the first administrator's link
 NOT_LISTENING = ("media.talk_tcp_port", "media.talk_extra_ports", "http.platform_port")
 
 #: what SIGHUP changes at once; everything else waits for the next start
-RELOADABLE = {"log.level", "log.format", "auth.signing_key", "auth.signing_key_old", "auth.leeway_s"}
+RELOADABLE = {"log.level", "log.format", "log.record", "auth.signing_key", "auth.signing_key_old", "auth.leeway_s"}
 
 
 class MonotonicClock:
@@ -231,6 +231,8 @@ class Relay(MultiService):
             self.signer.leeway_s = fresh.auth.leeway_s
         if self.writer is not None:
             self.writer.set(fresh.log.format, fresh.log.level)
+        if self.parts is not None and self.parts.recorder is not None:
+            self.parts.recorder.want(fresh.log.record)
         waiting = [name for name in differing(self.settings, fresh) if name not in RELOADABLE]
         log.info("configuration reread{rest}", rest=f"; at the next start: {', '.join(waiting)}" if waiting else "")
 

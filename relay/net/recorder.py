@@ -29,6 +29,8 @@ from relay.jt808.framing import Deframer
 from relay.jt808.header import decode_frame
 from relay.jt1078.packet import MAGIC, detect_sim_bytes, measure, sim_text
 from relay.net.recording import Event, Kind, RecordingWriter
+from relay.net.scrub import Scrubber
+from relay.settings import Log
 
 _log = Logger()
 
@@ -59,6 +61,14 @@ class Filter(Protocol):
         """The subject as it may be told."""
 
 
+def recorder_of(settings: Log, wall: Callable[[], float]) -> Recorder | None:
+    """What the configuration asks for; None when nothing can be recorded."""
+    if not settings.record_dir:
+        return None
+    scrubber = Scrubber if settings.record_scrub else None
+    return Recorder(Path(settings.record_dir), wall, settings.record, scrubber=scrubber, max_bytes=settings.record_max_bytes)
+
+
 class Recorder:
     """All recordings of the process. ``wall``: seconds since 1970; ``scrubber`` makes the filter of each file."""
 
@@ -86,6 +96,20 @@ class Recorder:
     def running(self) -> dict[str, Path]:
         """Subjects and their files."""
         return {subject: file.path for subject, file in self._files.items()}
+
+    def want(self, subjects: Iterable[str]) -> None:
+        """Record these from now on, and of those that run no others: the configuration has changed."""
+        wanted = {_subject(one) for one in subjects}
+        for subject in self._wanted - wanted - {ANY}:
+            self.stop(subject)
+        for subject in [one for one in self._files if one not in wanted and (ANY not in wanted or one.startswith("superior:"))]:
+            self.stop(subject)
+        self._wanted = wanted
+        for subject in list(self._taps):
+            file = self.file_for(subject)
+            if file is not None:
+                for tap in list(self._taps.get(subject, ())):
+                    tap.begin(file)
 
     def start(self, subject: str, seconds: float = 0.0) -> Path:
         """Record a subject from now on, its present connections too; ``seconds`` 0 = until it is stopped. Gives the file."""

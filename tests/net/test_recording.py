@@ -13,9 +13,10 @@ import pytest
 from relay.jt808.header import Header
 from relay.jt1078.packet import packetize
 from relay.net import recorder as module
-from relay.net.recorder import Recorder, RecordingNotPossible, Tap
+from relay.net.recorder import DatagramTaps, Recorder, RecordingNotPossible, Tap, recorder_of
 from relay.net.recording import MAGIC, Event, Kind, Recording, RecordingError, RecordingWriter
 from relay.net.scrub import Scrubber
+from relay.settings import Log
 
 PHONE = "013800138000"
 SIM = "13800138000"
@@ -251,3 +252,53 @@ def test_files_that_are_no_recordings(tmp_path: Path) -> None:
         except RecordingError:
             continue
     assert os.path.getsize(path) == len(good)
+
+
+# the configuration
+
+
+def test_what_the_configuration_asks_for(tmp_path: Path) -> None:
+    assert recorder_of(Log(), lambda: 0.0) is None
+    made = recorder_of(Log(record_dir=str(tmp_path / "r"), record=(PHONE,), record_scrub=True, record_max_bytes=5000), lambda: 1_795_000_000.0)
+    assert made is not None
+    tap = made.tap("jt808", "tcp", "10.0.0.7:1", "192.0.2.1:7808")
+    for _ in range(1000):
+        tap.data_in(HEARTBEAT)
+    (path,) = (tmp_path / "r").iterdir()
+    assert path.name.startswith("10000000001-")
+    assert 5000 <= path.stat().st_size < 5300
+
+
+def test_the_configuration_changes(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    one, two = world.link(), world.link()
+    one.data_in(HEARTBEAT)
+    two.data_in(OTHER)
+    world.recorder.want([PHONE])
+    assert list(world.recorder.running) == ["13800138000"]
+    world.recorder.want(["*"])
+    assert sorted(world.recorder.running) == ["13800138000", "13800138001"]
+    world.recorder.want(["13800138001"])
+    assert list(world.recorder.running) == ["13800138001"]
+    world.recorder.want([])
+    assert world.recorder.running == {}
+    one.data_in(b"unheard")
+    assert all(b"unheard" not in path.read_bytes() for path in world.recorder.directory.iterdir())
+
+
+def test_a_udp_port_has_a_link_for_each_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(tmp_path, PHONE)
+    taps = DatagramTaps(world.recorder, "jt808", "192.0.2.1:7808")
+    taps.data_in(HEARTBEAT, ("10.0.0.7", 5000))
+    taps.data_out(b"a", ("10.0.0.7", 5000))
+    taps.data_in(OTHER, ("10.0.0.7", 5001))
+    taps.data_in(HEARTBEAT, ("2001:db8::7", 5000))
+    taps.close("closed")
+    events = world.events()
+    assert [event.info.get("peer") for event in events if event.kind is Kind.OPEN] == ["10.0.0.7:5000", "[2001:db8::7]:5000"]
+    assert [event.kind.name for event in events] == ["OPEN", "IN", "OUT", "OPEN", "IN", "CLOSE", "CLOSE"]
+    monkeypatch.setattr(module, "_ADDRESSES_MAX", 5)
+    for port in range(50):
+        taps.data_in(OTHER, ("10.0.0.8", port))
+    assert len(taps._taps) == 5
+    assert sum(map(len, world.recorder._taps.values())) == 5
