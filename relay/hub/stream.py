@@ -336,6 +336,9 @@ class Stream:
         """The connection that fed this stream is gone. Ignored from a source that has been replaced."""
         if source is not self.source or self.state is StreamState.ENDED:
             return
+        finish = getattr(self.ingest, "finish", None)
+        if finish is not None:  # what waited for the next packet leaves
+            self.push(finish(self.clock.seconds()))
         self.source = None
         self.requested = False
         self._emit("lost", cause)

@@ -542,6 +542,18 @@ def test_a_playback_is_over_when_its_connection_is_and_slow_viewers_still_get_al
     assert not sink.aborted
 
 
+def test_what_the_ingest_held_back_comes_before_the_end() -> None:
+    hub = Hub()
+    key = StreamKey("13800138000", 1, "playback", "7")
+    stream = hub.open(key)
+    hub.feed(stream, "KP")
+    sink, _ = hub.view(stream)
+    last = hub.frame("P")
+    stream.ingest.finish = lambda now: [last]  # type: ignore[attr-defined]
+    stream.source_lost(hub.source, "closed")
+    assert sink.pieces()[-1] == "[P 120 x]"
+
+
 def test_a_viewer_that_takes_nothing_of_the_end_is_cut_off() -> None:
     hub = Hub()
     key = StreamKey("13800138000", 1, "playback", "7")
