@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass
 
 
@@ -53,8 +54,6 @@ class DelayHistogram:
 
     __slots__ = ("_counts", "_old")
 
-    _EDGES: tuple[float, ...] = ()
-
     def __init__(self) -> None:
         self._counts = [0] * len(EDGES_MS)
         self._old = self._counts
@@ -98,8 +97,6 @@ EDGES_MS = _edges()
 
 
 def _bucket(ms: float) -> int:
-    from bisect import bisect_left
-
     return min(bisect_left(EDGES_MS, ms), len(EDGES_MS) - 1)
 
 
