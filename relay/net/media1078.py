@@ -352,7 +352,7 @@ class MediaProtocol(TwistedProtocol):
             self.server.complain(self, "packets, but no whole frame among them, closed")
             self._close()
             return
-        if not self.settled and now - self.made > SETTLE_S and self.feeds and self._runs():
+        if not self.settled and self.kind != "talk" and now - self.made > SETTLE_S and self.feeds and self._runs():
             self.settle()
 
     def _runs(self) -> bool:
