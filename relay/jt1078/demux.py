@@ -42,8 +42,6 @@ FRAME_IDLE_S = 2.0
 _CHECK_BYTES = 256 * 1024
 #: a packet longer than this is looked into each time so many bytes have come, so that a corrupt length holds nothing up for long
 _LOOK_BYTES = 4096
-#: garbage without a packet after which a connection is not worth keeping
-GARBAGE_MAX = 65536
 #: the longest beginning of a connection that is kept to tell what else it is
 _OPENING_MAX = 2048
 
@@ -90,8 +88,7 @@ class Demuxer:
         self._prev = -1  # where in the present data the packet begins that ends at the present position
         self._span = _NO_SPAN  # what was parsed last and where in it the last packet is, until what follows it has been seen
         self._rescued = b""
-        self._run = 0  # length of the present run of garbage
-        self._run_at = -1  # ``packets`` when it began
+        self._run_at = -1  # ``packets`` when the present run of garbage began
         self._opening = b""  # first bytes of a connection that has brought no packet
         self._credited = 0
         self._check_bytes = 0
@@ -449,14 +446,10 @@ class Demuxer:
         self.garbage_bytes += count
         if self.packets != self._run_at:
             self._run_at = self.packets
-            self._run = 0
             self.garbage_runs += 1
-        self._run += count
         if not self.packets and len(self._opening) < _OPENING_MAX:
             self._opening += data[start : min(end, start + _OPENING_MAX)]
             self.verdict = self.verdict or foreign(self._opening)
-        if self._run > GARBAGE_MAX:
-            self.verdict = self.verdict or f"no JT/T 1078 packet in {self._run} bytes"
 
     def _expire(self, now: float, out: list[RawFrame]) -> None:
         """Bound what open frames hold, in bytes and in time."""

@@ -11,7 +11,7 @@ from itertools import repeat
 
 import pytest
 
-from relay.jt1078.demux import GARBAGE_MAX, STREAMS_MAX, Demuxer, PacketReader
+from relay.jt1078.demux import STREAMS_MAX, Demuxer, PacketReader
 from relay.jt1078.packet import build_packet, header_length
 from tests.jt1078.material import SIM, demux, in_chunks, packet, unit
 
@@ -174,12 +174,18 @@ def test_noise_that_only_resembles_something_else_is_no_verdict() -> None:
         assert (demuxer.verdict, len(frames)) == ("", 5)
 
 
-def test_garbage_alone_ends_in_a_verdict_and_little_memory() -> None:
+@pytest.mark.parametrize("before", [0, 3])
+def test_garbage_of_any_length_is_no_verdict_and_loses_no_packet_after_it(before: int) -> None:
+    """How long a link may bring nothing is a matter of time, and its owner's (``media.first_packet_timeout_s``, ``silent_timeout_s``)."""
     demuxer = Demuxer()
     rng = random.Random(1)
-    for _ in range(GARBAGE_MAX // 1000 + 2):
-        demuxer.feed(rng.randbytes(1000), 0.0)
-    assert "no JT/T 1078 packet" in demuxer.verdict
+    frames = demuxer.feed(b"".join(packet(i, 0, unit(50, i), ts=i * 40) for i in range(before)), 0.0)
+    for _ in range(300):
+        frames += demuxer.feed(rng.randbytes(1000), 0.0)
+    frames += demuxer.feed(b"".join(packet(before + i, 0, unit(50, i), ts=i * 40) for i in range(5)), 0.0)
+    frames += demuxer.finish(0.0)
+    assert (demuxer.verdict, len(frames)) == ("", before + 5)
+    assert demuxer.garbage_bytes == 300_000
 
 
 @pytest.mark.parametrize(
