@@ -109,6 +109,7 @@ class Parts:
                 demo=demo,
                 problems=self.problems,
                 figures=self._figures(),
+                recordings=self.recorder,
             )
         )
         self.health = Health(store, clock)

@@ -17,6 +17,7 @@ from relay.settings import Settings
 from relay.store.errors import StoreError
 from relay.web import openapi
 from relay.web.api_live import LiveApi, start_problem
+from relay.web.api_recordings import RecordingApi, Recordings
 from relay.web.api_relay import RelayApi
 from relay.web.api_streams import StreamApi
 from relay.web.api_terminals import TerminalApi, request_problem, store_problem
@@ -53,6 +54,7 @@ class WebParts:
     problems: Callable[[], list[str]] = list  #: what keeps the relay from doing its work, for ``/readyz``
     figures: Figures = field(default_factory=Figures)  #: more for ``/metrics``
     pages: dict[str, Page] | None = None  #: None: those of the package
+    recordings: Recordings | None = None  #: None: none can be made
 
 
 def translate(error: BaseException) -> Problem | None:
@@ -89,6 +91,7 @@ class Web:
                 *TerminalApi(names, parts.rows, parts.terminals, parts.hub, parts.wall).routes(),
                 *self.live.routes(),
                 *StreamApi(parts.hub, parts.wall, self.live.end).routes(),
+                *RecordingApi(parts.recordings, names).routes(),
                 *self._feed_routes(),
                 *self.media.routes(),
             ],

@@ -69,3 +69,15 @@ def test_recordings_begin_and_end_with_the_configuration(tmp_path: Path) -> None
         assert re.search(r"0x8104 ", out)
         assert re.search(r"0x0104 ", out)
         assert bytes.fromhex("0" + PHONE) not in path.read_bytes()
+
+
+def test_a_recording_by_the_api(tmp_path: Path) -> None:
+    with Product(tmp_path, log={"record_dir": "recordings"}) as relay:
+        relay.terminal(PHONE)
+        made = relay.api("POST", f"/terminals/{PHONE}/recording", {"seconds": 600}, expect=201)
+        relay.api("POST", f"/terminals/{PHONE}/messages/0x8107", {"fields": {}})
+        assert relay.api("GET", "/recordings")["items"][0]["subject"] == PHONE
+        relay.api("DELETE", f"/terminals/{PHONE}/recording", expect=204)
+        assert relay.api("GET", "/recordings")["total"] == 0
+        assert Path(made["file"]).parent == tmp_path / "recordings"
+        assert re.search("0x0107 ", command("decode", "--pcap", made["file"], "--brief").stdout)
