@@ -31,7 +31,7 @@ def cut(raw: bytes) -> list[Piece]:
     if bare is not None:
         return [bare]
     pieces = []
-    pos = 0
+    pos = end = 0
     while pos < len(raw):
         begin = raw.find(START, pos)
         if begin != pos:
@@ -39,14 +39,16 @@ def cut(raw: bytes) -> list[Piece]:
             pieces.append(Piece(raw[pos:stop], "outside"))
             pos = stop
             continue
-        piece = _frame_at(raw, begin)
+        if 0 <= end <= begin:
+            end = raw.find(END, begin + 1)
+        piece = _frame_at(raw, begin, end)
         pieces.append(piece)
         pos = begin + len(piece.data)
     return pieces
 
 
-def _frame_at(raw: bytes, begin: int) -> Piece:
-    end = raw.find(END, begin + 1)
+def _frame_at(raw: bytes, begin: int, end: int) -> Piece:
+    """The frame that begins there; ``end`` is the place of the next 5D, -1 if there is none."""
     again = raw.find(START, begin + 1)
     whole = end >= 0 and (again < 0 or again > end)
     wire = raw[begin : end + 1] if whole else raw[begin : again if again >= 0 else len(raw)]
