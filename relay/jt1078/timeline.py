@@ -1,15 +1,14 @@
 """From the stamps terminals send to one output clock (时间戳, JT/T 1078-2016 table 19): milliseconds from 0, never decreasing, sound and picture together.
 
-The standard: milliseconds, relative. What terminals send, and what is made of it::
+The standard: milliseconds, relative. A track's output is ``stamp × unit − offset``. What terminals send, and what is made of it::
 
-    a jump back, or more than MAX_STEP_MS ahead   the track goes on one usual step after its last output; the other track moves to the same
-                                                  new anchor when its stamps jump too, so the two stay together
-    a little back (up to SMALL_BACK_MS)           the output waits until the stamps have caught up
-    32-bit wrap                                   no jump
+    a jump back, or more than MAX_STEP_MS ahead   the other track's offset if that puts both side by side; else a new one, on which the track goes
+                                                  on by the time that has passed, and the other track follows when its stamps jump, too
     stands still                                  pictures: arrival, smoothed; sound: the blocks' own duration
-    another unit                                  µs and 90 kHz are told by steps and arrival and scaled; seconds stand still most of the time
-    sound on a clock of its own                   an anchor of its own, beside the picture
-    sound in another unit, or wrong               the blocks' duration, where both disagree block after block; drawn back to the picture
+    moves once in a while (seconds, 1/10 s)       still in between; on its own offset again where that fits
+    another unit (µs, 90 kHz, samples)            told by the usual step and by arrival, of sound by the duration of a block
+    32-bit wrap                                   no jump
+    sound on a clock of its own                   an offset of its own, beside the picture, and watched: clocks drift
     B frames                                      the stamps are presentation or decoding times (``order``); the other one is derived
 
 Stamps set the pace, not arrival: recordings come faster than real time, and playback at 2x to 16x does.
@@ -17,331 +16,368 @@ Stamps set the pace, not arrival: recordings come faster than real time, and pla
 
 from __future__ import annotations
 
-from relay.jt1078.order import MAX_BACK_MS, PictureOrder
+from relay.jt1078.order import PictureOrder
 
-#: a longer step is a jump: pictures come every 40 to 240 ms, and one a second is the slowest that is set up
+#: a longer step is a jump: pictures come every 40 to 240 ms, and a second of silence is seen
 MAX_STEP_MS = 2000
-#: back by so little is jitter, or a clock being corrected
-SMALL_BACK_MS = 200
-#: a jump advances the output by the usual step, or by the time that really passed, but by no more than this
+#: B frames go back by some frames, a corrected clock by seconds
+MAX_BACK_MS = 1000
+#: after a jump the output advances by the time that has passed, from one usual step to this
 MAX_GAP_MS = 1000
-#: a first guess: 25 pictures a second
-FIRST_STEP_MS = 40.0
-#: sound without usable stamps that is so far from the picture is drawn back to it
-MAX_DRIFT_MS = 1000
-#: blocks of sound in a row after which stamps far too fast, or too slow, are not believed
-FAST_BLOCKS, SLOW_BLOCKS, TRUST_BLOCKS = 5, 50, 50
-#: for so long after its anchor a track's stamps are compared with arrival
-COMPARE_S = 10.0
+#: a track that would have to go back by no more waits instead until its stamps have caught up
+MAX_WAIT_MS = 500
+#: the step of pictures and blocks that is assumed until one has been seen
+FIRST_STEP_MS = 40
+#: steps up to here need no second look, if those before needed none
+EASY_STEP_MS = 500
+#: steps after which the unit may be told; where they are too long for milliseconds, after which it is told whatever arrival says
+LOOK_STEPS, LOOK_STEPS_MAX = 5, 12
+#: arrival tells the unit if it has been watched for so long
+LOOK_S = 1.0
+#: sound whose stamps grow more slowly than it lasts is watched longer: it may be the duration that is wrong (another sample rate than was told)
+LOOK_SLOW_S, LOOK_SLOW_STEPS = 2.0, 100
+#: sound on a clock of its own may drift so far from the picture
+DRIFT_MS = 400
+#: the pace of pictures whose stamp stands still is taken from half as many of them at least
+PACE_FRAMES = 256
 
-_WRAP = 1 << 32
-
-
-class _Anchor:
-    """``output = (stamp - raw) * unit + out``."""
-
-    __slots__ = ("out", "raw", "unit")
-
-    def __init__(self, raw: int, out: float, unit: float = 1) -> None:
-        self.raw = raw
-        self.out = out
-        self.unit = unit  #: ms a tick; 1 is an int, which keeps sums of stamps exact
-
-    def at(self, raw: int) -> float:
-        return (raw - self.raw) * self.unit + self.out
+_RANGE_32 = 1 << 32
+_KHZ_90, _MICROSECONDS = 1 / 90, 1 / 1000
+#: ticks a millisecond that stamps of sound may have, besides one
+_TICKS = (8.0, 16.0, 32.0, 44.1, 48.0, 90.0, 1000.0)
 
 
 class _Track:
     """One kind of media."""
 
     __slots__ = (
-        "anchor",
-        "arrived",
-        "began_now",
-        "began_raw",
-        "frames",
-        "honest",
-        "out",
-        "ratios",
-        "raw",
-        "started",
-        "step",
-        "steps",
-        "still",
-        "still_now",
-        "still_out",
-        "wrap",
-    )
+        "anchored", "arrived", "base", "easy", "fine", "first", "frozen", "looked", "offset", "out", "since", "stamp", "started", "step", "unit",
+    )  # fmt: skip
 
     def __init__(self) -> None:
-        self.anchor: _Anchor | None = None
-        self.raw = 0  #: last stamp, unwrapped
-        self.wrap = 0  #: added for 32-bit wraps
-        self.out: float = 0.0  #: highest so far, before rounding
-        self.started = False
-        self.step = FIRST_STEP_MS  #: usual distance of frames, smoothed; of sound: the block's duration
+        self.easy = 0  #: steps up to here need only adding; 0 while anything is to be looked at
+        self.stamp = 0  #: last, in ms after scaling
+        self.offset = 0
+        self.out = 0  #: last output; with B frames the latest
+        self.step = FIRST_STEP_MS  #: last regular distance of stamps
         self.arrived = 0.0
-        self.still = 0  #: frames since the stamp moved
-        self.still_now = 0.0  #: when it moved last, and
-        self.still_out = 0.0  #: the output then
-        self.steps: list[int] = []  #: the last jumps, as long as one follows the other
-        self.began_raw = 0  #: where the comparison with arrival began
-        self.began_now = 0.0
-        self.frames = 0  #: since then; -1 = compared long enough
-        self.ratios = 0  #: blocks of sound in a row whose stamps disagree with their duration
-        self.honest = 0.0  #: output before the first of those
+        self.started = False  #: something has been put out
+        self.anchored = False  #: ``offset`` belongs to the present source
+        self.unit = 1.0
+        self.looked: list[int] | None = []  #: steps seen while the unit is not known
+        self.first = 0.0  #: arrival of the first of them
+        # while the stamp stands still
+        self.frozen = 0
+        self.since = 0.0
+        self.base = 0.0
+        self.fine = 0.0
+
+    def forget(self) -> None:
+        """Another source: only what has been put out stays."""
+        self.easy = 0
+        self.anchored = False
+        self.unit = 1.0
+        self.looked = []
+        self.frozen = 0
 
 
 class Timeline:
     """The output clock of one stream."""
 
     def __init__(self) -> None:
-        self.jumps = 0  #: new anchors, but for the first
         self._video = _Track()
         self._audio = _Track()
-        self._last_dts = 0
-        self._last_audio = 0
-        self._shift = 0.0  #: added to both tracks, so that decoding times of B frames do not run below 0
-        self._shifted = 0  #: for so many pictures
         self._order = PictureOrder()
-        self._by_duration = False  #: the stamps of the sound are not believed
+        self._sequence = 0  #: how often picture order counts have begun anew
+        self._delay = 0  #: the sound is put out so much later, as pictures with B frames are
+        self._last_dts = 0
+        self._lag: float | None = None  #: how far the sound was ahead of the picture, where each has its clock
+        self._lag_now = 0.0
+        self._check_at = 0.0
+        self.jumps = 0
+
+    def restart(self) -> None:
+        """Another source goes on with the stream: the next stamps are anchored anew, after what has been put out."""
+        self._video.out = max(self._video.out, self._order.latest)
+        self._video.forget()
+        self._audio.forget()
+        self._order.forget()
+        self._follow(0)
+        self._lag = None
+
+    # pictures -----------------------------------------------------------------
+
+    def plain(self, stamp: int, now: float) -> int:
+        """Time of the next picture where pictures are shown in the order they come in: dts and pts are the same."""
+        track = self._video
+        step = stamp - track.stamp
+        if 0 < step <= track.easy:
+            track.stamp = stamp
+            track.step = step
+            track.arrived = now
+            track.out = out = stamp - track.offset
+            return out
+        if -MAX_BACK_MS <= step < 0:
+            self._order.ask()
+        out = max(self._place(track, self._audio, stamp, now, False, 0.0), self._last_dts, self._order.latest + 1)
+        self._last_dts = track.out = out
+        track.easy = EASY_STEP_MS if self._is_easy(track) else 0
+        return out
+
+    def video(self, stamp: int, now: float, count: int | None = None, key: bool = False, depth: int = 0, unit: int = 2) -> tuple[int, int]:
+        """(dts, pts) of the next access unit.
+
+        ``count``: its picture order count, if it is known; ``unit``: what counts grow by from picture to picture (H.264: 2, H.265: 1);
+        ``key``: counts begin anew; ``depth``: how many pictures may be reordered by the configuration, 0 = it does not say, or none.
+        """
+        order = self._order
+        if count is None:
+            if not order.active and (not depth or order.settled):
+                dts = self.plain(stamp, now)
+                return dts, dts
+            number = None
+        else:
+            if key or not self._sequence:
+                self._sequence += 1
+            number = (self._sequence << 32) + count * (2 // unit)
+        track = self._video
+        if track.easy:
+            self._last_dts, track.easy = track.out, 0
+        out = self._place(track, self._audio, stamp, now, order.may_go_back(number), 0.0)
+        order.see(track.stamp, number, depth)
+        dts, pts = order.times(out, number, self._last_dts, track.frozen > 0)
+        self._last_dts = dts
+        if order.delay != self._delay:
+            self._follow(order.delay)
+        return dts, pts
+
+    @property
+    def usual_step(self) -> int:
+        """The last regular distance of pictures' stamps, in ms."""
+        return self._video.step
 
     @property
     def wants_counts(self) -> bool:
         """Whether ``video`` wants picture order counts."""
         return self._order.wants_counts
 
-    def restart(self) -> None:
-        """Another source goes on with the stream: its first stamps are anchored after what has been put out."""
-        for track in (self._video, self._audio):
-            track.anchor = None
-            track.still = track.ratios = track.wrap = 0
-            track.steps.clear()
-        self._by_duration = False
-        self._order.restart()
+    def expect_b_frames(self) -> None:
+        """One has been seen: counts are wanted again."""
+        self._order.ask()
 
-    # -- pictures -----------------------------------------------------------------------------------------------------------------------
-
-    def video(self, stamp: int, now: float, count: int | None = None, key: bool = False, depth: int = 0, unit: int = 2) -> tuple[int, int]:
-        """(dts, pts) of the next access unit.
-
-        ``count``: its picture order count, if it is known; ``unit``: what counts grow by from picture to picture (H.264: 2, H.265: 1);
-        ``depth``: how many pictures may be reordered by the configuration, 0 = it does not say, or none.
-        """
-        track = self._video
-        anchor = track.anchor
-        order = self._order
-        raw = stamp + track.wrap
-        if anchor is not None and anchor.unit == 1 and count is None and not order.active and not track.still:
-            step = raw - track.raw
-            out = raw - anchor.raw + anchor.out
-            if 0 < step <= MAX_STEP_MS and out >= track.out and (track.frames < 0 or step < 1000):
-                # Nearly every picture: the stamp has moved on as it should.
-                track.raw = raw
-                track.out = out
-                track.arrived = now
-                if step != track.step:
-                    track.step += ((step if step < 500 else 500) - track.step) * 0.125
-                dts = round(out + self._shift) if self._shift else round(out)
-                if dts < self._last_dts:
-                    dts = self._last_dts
-                self._last_dts = dts
-                return dts, dts
-        order.look(raw, track.raw if anchor is not None else -1, count, key, depth, unit)
-        if order.active and order.depth > self._shifted:
-            self._shift += (order.depth - self._shifted) * track.step
-            self._shifted = order.depth
-        before = track.out + self._shift
-        shown = self._place(track, self._audio, stamp, now, 0.0, order.active and order.presentation) + self._shift
-        if not order.active:
-            dts = pts = max(round(shown), self._last_dts)
-        elif order.presentation:
-            while shown < self._last_dts and order.deepen():
-                self._shift += track.step
-                self._shifted += 1
-                shown += track.step
-            dts = max(round(order.decoding_time(shown, before)), round(shown) - MAX_STEP_MS, self._last_dts)
-            if 0 < dts - self._last_dts < 500:
-                track.step += (dts - self._last_dts - track.step) * 0.125
-            pts = max(round(shown), dts)
-        else:
-            dts = max(round(shown - order.depth * track.step), self._last_dts)
-            pts = min(max(round(shown + order.places_back(count) * track.step), dts), dts + MAX_BACK_MS)
-        self._last_dts = dts
-        return dts, pts
-
-    # -- sound ----------------------------------------------------------------------------------------------------------------------------
+    # sound --------------------------------------------------------------------
 
     def audio(self, stamp: int, now: float, duration_ms: float) -> int:
-        """Time of the next block of sound, which lasts ``duration_ms`` (0 = not known)."""
+        """Time of the next block of sound, or of the first of several in one body, which last ``duration_ms`` together (0 = not known)."""
         track = self._audio
-        raw = stamp + track.wrap
-        anchor = track.anchor
-        step = raw - track.raw
-        if anchor is not None and anchor.unit == 1 and 0.6 * duration_ms <= step <= 3 * duration_ms and not self._by_duration and not track.still:
-            out = raw - anchor.raw + anchor.out
-            if out >= track.out and step:  # nearly every block: the stamps grow as the sound does
-                track.raw, track.out, track.arrived, track.step, track.ratios = raw, out, now, duration_ms, 0
-                at = round(out + self._shift)
-                if at < self._last_audio:
-                    at = self._last_audio
-                self._last_audio = at
-                return at
-        if duration_ms and anchor is not None and step:
-            self._doubt(track, step, duration_ms, now)
-        if self._by_duration and duration_ms:
-            out = track.out + duration_ms
-            video = self._video
-            if video.started and abs(out - video.out) > MAX_DRIFT_MS and now - video.arrived < 1.0:
-                out = max(track.out, video.out)
-            track.raw, track.out, track.arrived = raw, out, now
-        else:
-            out = self._place(track, self._video, stamp, now, duration_ms, False)
-        at = max(round(out + self._shift), self._last_audio)
-        self._last_audio = at
-        return at
-
-    def _doubt(self, track: _Track, step: int, duration_ms: float, now: float) -> None:
-        """Do the stamps grow as the sound does? Silence that is not sent makes them grow faster now and then; here it is block after block."""
-        ratio = step / duration_ms
-        if self._by_duration:
-            track.ratios = track.ratios + 1 if 0.9 < ratio < 1.1 else 0
-            if track.ratios >= TRUST_BLOCKS:
-                self._by_duration, track.ratios, track.anchor = False, 0, None  # anchored anew
-        elif 3 < ratio < 2000:
-            if not track.ratios:
-                track.honest = track.out
-            track.ratios += 1
-            if track.ratios >= FAST_BLOCKS:
-                self._by_duration, track.ratios = True, 0
-                track.out = track.honest + (FAST_BLOCKS - 1) * duration_ms  # what went out too early stays; the next blocks wait for it
-        elif 0 < ratio < 0.6:
-            track.ratios += 1
-            passed = (now - track.began_now) * 1000
-            if track.ratios >= SLOW_BLOCKS and track.frames >= 0 and passed > 2000:
-                # Stamps that keep pace with arrival are right, and the duration is wrong (another sample rate than was told).
-                agrees = 0.8 < (track.raw + step - track.began_raw) / passed < 1.25
-                self._by_duration, track.ratios = not agrees, 0
-        else:
-            track.ratios = 0
-
-    # -- both -----------------------------------------------------------------------------------------------------------------------------
-
-    def _place(self, track: _Track, other: _Track, stamp: int, now: float, duration_ms: float, reordered: bool) -> float:
-        """Where on the output clock a stamp belongs."""
-        raw = stamp + track.wrap
-        anchor = track.anchor
-        if duration_ms:
-            track.step = duration_ms
-        if anchor is None:
-            return self._begin(track, other, stamp, now)
-        ticks = raw - track.raw
-        if ticks < 0 and 0 < ticks + _WRAP <= MAX_STEP_MS / anchor.unit:
-            track.wrap += _WRAP
-            raw += _WRAP
-            ticks += _WRAP
-        step = ticks * anchor.unit
-        if ticks == 0:
-            return self._stand_still(track, now, duration_ms)
-        if reordered and -MAX_BACK_MS <= step < 0:
-            track.raw, track.arrived = raw, now
-            return anchor.at(raw)
-        out = anchor.at(raw)
-        if not -SMALL_BACK_MS <= step <= MAX_STEP_MS:
-            out = self._jump(track, other, raw, ticks, now)
-        elif out < track.out and (track.still or track.out - out > SMALL_BACK_MS) and not reordered:
-            # Arrival has led on while the stamps stood still, or they keep going back: go on from the output.
-            track.anchor = _Anchor(raw, track.out + track.step, anchor.unit)
-            out = track.anchor.out
-        elif step > 0:
-            track.steps.clear()
-            if not duration_ms and not reordered:
-                track.step += (min(step, 500) - track.step) * 0.125
-        track.still = 0
-        track.raw, track.arrived = raw, now
-        if not reordered:
-            out = max(out, track.out)
-        track.out = max(out, track.out)
-        if track.frames >= 0 and not duration_ms:
-            self._compare(track, raw, now)
+        step = stamp - track.stamp
+        if 0 < step <= track.easy and now < self._check_at:
+            track.stamp = stamp
+            track.step = step
+            track.arrived = now
+            track.out = out = stamp - track.offset
+            return out
+        out = self._place(track, self._video, stamp, now, False, duration_ms)
+        track.out = out
+        if now >= self._check_at:
+            self._watch_drift(now)
+        track.easy = EASY_STEP_MS if self._is_easy(track) else 0
         return out
 
-    def _begin(self, track: _Track, other: _Track, stamp: int, now: float) -> float:
-        """The first stamp of a source: on the other track's clock if it fits there, else right after what has been put out."""
-        position = track.out + track.step if track.started else 0.0
-        beside = other.anchor
-        if beside is not None:
-            there = beside.at(stamp)
-            if abs(there - other.out) <= MAX_STEP_MS and (not track.started or there >= track.out):
-                track.anchor = beside
-                position = max(there, 0.0)
-        if track.anchor is None:
-            if other.started:
-                position = max(position, other.out)
-            track.anchor = _Anchor(stamp, position)
-        track.started = True
-        track.raw, track.out, track.arrived, track.still = stamp, position, now, 0
-        track.began_raw, track.began_now, track.frames = stamp, now, 0
-        return position
+    # placing ------------------------------------------------------------------
 
-    def _jump(self, track: _Track, other: _Track, raw: int, ticks: int, now: float) -> float:
-        anchor, beside = track.anchor, other.anchor
-        if beside is not None and beside is not anchor:
-            position = beside.at(raw)
-            if track.out - MAX_BACK_MS <= position <= track.out + MAX_STEP_MS:
-                track.anchor = beside  # the other track has jumped before: both on one clock again
-                return position
-        self.jumps += 1
-        unit = self._unit_of_jumps(track, ticks, now)
-        advance = min(max(track.step, (now - track.arrived) * 1000), MAX_GAP_MS)
-        track.anchor = _Anchor(raw, track.out + advance, unit or (anchor.unit if anchor is not None else 1))
-        if not unit and len(track.steps) < 2:
-            track.began_raw, track.began_now, track.frames = raw, now, 0
-        return track.anchor.out
-
-    @staticmethod
-    def _unit_of_jumps(track: _Track, ticks: int, now: float) -> float:
-        """Jumps ahead, one after the other and alike, are steps in another unit; 0 = they are not."""
-        steps = track.steps
-        steps.append(ticks)
-        del steps[:-4]
-        if len(steps) < 4 or min(steps) <= 0 or max(steps) > 8 * min(steps):
-            return 0
-        if sorted(steps)[1] >= 20000:
-            steps.clear()
-            return 0.001
-        passed = (now - track.began_now) * 1000
-        if passed > 0 and 45 <= (track.raw + ticks - track.began_raw) / passed <= 180:
-            steps.clear()
-            return 1 / 90
-        return 0
-
-    @staticmethod
-    def _compare(track: _Track, raw: int, now: float) -> None:
-        """90 kHz at many pictures a second looks like steps of a second or two; arrival tells."""
-        track.frames += 1
-        passed = now - track.began_now
-        if passed >= 1.0 and track.frames >= 10:
-            ticks = raw - track.began_raw
-            if ticks >= 900 * track.frames and 60 <= ticks / (passed * 1000) <= 135:
-                track.anchor = _Anchor(raw, track.out, 1 / 90)
-                track.step = FIRST_STEP_MS
-                track.frames = -1
-            elif passed > COMPARE_S:
-                track.frames = -1
-
-    @staticmethod
-    def _stand_still(track: _Track, now: float, duration_ms: float) -> float:
-        if not track.still:
-            track.still_now, track.still_out = track.arrived, track.out
-        track.still += 1
-        if duration_ms:
-            track.out += duration_ms
+    def _place(self, track: _Track, other: _Track, raw: int, now: float, may_go_back: bool, duration_ms: float) -> int:
+        stamp = raw if track.unit == 1.0 else round(raw * track.unit)
+        if not track.anchored:
+            self._anchor(track, other, stamp)
+            track.first = now
         else:
-            # Reads bring several frames at once: each advances by the usual step and a part of what arrival is ahead.
-            passed = min(max((now - track.arrived) * 1000, 0.0), float(MAX_GAP_MS))
-            track.step += (passed - track.step) * 0.05
-            lag = min(track.still_out + (now - track.still_now) * 1000 - track.out, MAX_GAP_MS)
-            track.out += max(track.step + (lag - track.step) * 0.25, track.step * 0.25)
+            step = stamp - track.stamp
+            if step < -MAX_STEP_MS:
+                step = self._unwrapped(track, step)
+            if not step:
+                return self._frozen(track, now, duration_ms)
+            if track.looked is not None and step > 0 and self._unit_found(track, step, now, duration_ms):
+                stamp = round(raw * track.unit)
+                self._continue(track, other, stamp, track.arrived)
+            elif track.looked is not None and duration_ms and _unit_of_sound(step / duration_ms) != 1.0:
+                track.stamp = stamp  # in samples, perhaps: until that is known by their number
+                track.arrived = now
+                track.out += round(duration_ms)
+                return track.out
+            elif (-MAX_BACK_MS if may_go_back else 0) < step <= MAX_STEP_MS:
+                if track.frozen:
+                    self._thawed(track, stamp)
+                elif 0 < step <= EASY_STEP_MS:
+                    track.step = step
+            else:
+                self._continue(track, other, stamp, now)
+        track.stamp = stamp
         track.arrived = now
+        track.frozen = 0
+        track.started = True
+        out = stamp - track.offset
+        if out > track.out:
+            track.out = out
+        elif not may_go_back:
+            return track.out
+        return out
+
+    def _is_easy(self, track: _Track) -> bool:
+        """Milliseconds that move, and nothing that waits to catch up."""
+        return track.looked is None and track.unit == 1.0 and not track.frozen and track.out == track.stamp - track.offset
+
+    def _offset_beside(self, track: _Track, other: _Track) -> int:
+        """The offset that puts this track on the other one's clock."""
+        return other.offset - self._delay if track is self._audio else other.offset + self._delay
+
+    def _out_beside(self, track: _Track, other: _Track) -> int:
+        """Where the other track is, as this one would be put out."""
+        return other.out + self._delay if track is self._audio else other.out - self._delay
+
+    def _anchor(self, track: _Track, other: _Track, stamp: int) -> None:
+        """The first stamp of a source: on the other track's clock if it fits there, else right after what has been put out."""
+        track.anchored = True
+        beside = self._out_beside(track, other)
+        if other.anchored:
+            offset = self._offset_beside(track, other)
+            if abs(stamp - offset - beside) <= MAX_STEP_MS and stamp - offset >= track.out - (MAX_WAIT_MS if track.started else MAX_STEP_MS):
+                track.offset = offset
+                return
+        position = track.out + track.step if track.started else 0
+        track.offset = stamp - (max(position, beside) if other.started else position)
+
+    def _continue(self, track: _Track, other: _Track, stamp: int, now: float) -> None:
+        """After a jump: side by side with the other track if its clock allows, else on by the time that has passed."""
+        if track.frozen and -MAX_WAIT_MS <= stamp - track.offset - track.out <= MAX_STEP_MS:
+            return  # it stood still, and is back where it should be
+        if other.anchored:
+            offset = self._offset_beside(track, other)
+            place = stamp - offset
+            if abs(place - self._out_beside(track, other)) <= MAX_STEP_MS and place >= track.out - MAX_WAIT_MS:
+                track.offset = offset
+                return
+        self.jumps += 1
+        passed = round(min(max((now - track.arrived) * 1000.0, track.step), MAX_GAP_MS))
+        track.offset = stamp - (track.out + passed)
+        if track is self._video:
+            self._order.jumped()
+
+    def _unwrapped(self, track: _Track, step: int) -> int:
+        """A counter of 32 bits that has begun again goes on; ``step`` as it then is."""
+        size = round(_RANGE_32 * track.unit)
+        if 0 <= step + size <= MAX_STEP_MS:
+            track.stamp -= size
+            track.offset -= size
+            return step + size
+        return step
+
+    # stamps that stand still --------------------------------------------------
+
+    def _frozen(self, track: _Track, now: float, duration_ms: float) -> int:
+        """The same stamp again."""
+        if not track.frozen:
+            track.since = track.arrived
+            track.base = track.fine = float(track.out)
+        track.frozen += 1
+        elapsed = (now - track.since) * 1000.0
+        target = track.base + elapsed
+        if track is self._audio:
+            fine = track.fine + (duration_ms or track.step)
+            if target - fine > MAX_WAIT_MS:  # blocks are missing
+                fine = target if target - fine <= MAX_STEP_MS else fine
+                track.since, track.base = now, fine
+        else:
+            pace = elapsed / track.frozen
+            if pace < 5.0:  # nobody sends 200 pictures a second: this comes faster than real time
+                fine = track.fine + track.step
+            else:
+                fine = track.fine + (pace if track.frozen >= 8 else track.step)
+                if target - fine > MAX_STEP_MS:  # nothing came for long
+                    track.since, track.base, track.frozen = now, fine, 1
+                else:
+                    fine = max(fine + 0.05 * (target - fine), track.fine + 1.0)
+                if track.frozen >= PACE_FRAMES:  # forget the older half
+                    track.frozen //= 2
+                    track.step = round(pace)
+                    track.since, track.base = now - pace * track.frozen / 1000.0, target - pace * track.frozen
+        track.fine = fine
+        track.arrived = now
+        track.out = max(round(fine), track.out)
         return track.out
+
+    @staticmethod
+    def _thawed(track: _Track, stamp: int) -> None:
+        """The stamp moves again: where it would have led if that is near, else on from here."""
+        if not -MAX_WAIT_MS <= stamp - track.offset - track.out <= MAX_STEP_MS:
+            track.offset = stamp - (track.out + track.step)
+
+    # units --------------------------------------------------------------------
+
+    def _unit_found(self, track: _Track, step: int, now: float, duration_ms: float) -> bool:
+        """Look at another step of stamps; True when it turns out that they are no milliseconds."""
+        steps = track.looked
+        if steps is None:
+            return False
+        steps.append(step)
+        if len(steps) < LOOK_STEPS:
+            return False
+        usual = sorted(steps)[len(steps) // 2]
+        elapsed = now - track.first
+        rate = sum(steps) / (elapsed * 1000.0) if elapsed >= LOOK_S or (elapsed > 0.0 and len(steps) >= LOOK_STEPS_MAX) else 0.0
+        if duration_ms and usual < 0.7 * duration_ms:
+            if elapsed < LOOK_SLOW_S and len(steps) < LOOK_SLOW_STEPS:
+                return False
+            unit = duration_ms / usual if elapsed >= LOOK_SLOW_S and rate < 0.8 else 1.0
+        elif duration_ms:
+            unit = _unit_of_sound(usual / duration_ms)
+        elif usual <= 1000 or 0.5 <= rate <= 2.0:
+            unit = 1.0
+        elif 75.0 <= rate <= 110.0:
+            unit = _KHZ_90
+        elif 800.0 <= rate <= 1250.0:
+            unit = _MICROSECONDS
+        elif len(steps) < LOOK_STEPS_MAX:
+            return False
+        elif 0.0 < rate < 75.0:  # key frames only, in playback
+            unit = 1.0
+        else:  # faster than real time: 1 to 50 pictures a second are believed
+            unit = _KHZ_90 if usual <= 20000 else _MICROSECONDS if usual <= 1000000 else 1.0
+        track.looked = None
+        if unit == 1.0:
+            return False
+        track.unit = unit
+        track.step = min(max(round(usual * unit), 1), EASY_STEP_MS)
+        return True
+
+    # sound and picture --------------------------------------------------------
+
+    def _follow(self, delay: int) -> None:
+        """Pictures are put out later than before, or no longer so late: so is the sound."""
+        change = delay - self._delay
+        self._delay = delay
+        self._audio.offset -= change
+        self._audio.easy = 0
+
+    def _watch_drift(self, now: float) -> None:
+        """Once a second: two clocks may drift apart; what arrives together belongs together."""
+        self._check_at = now + 1.0
+        sound, picture = self._audio, self._video
+        if not (sound.anchored and picture.anchored) or now - picture.arrived > 1.0 or sound.offset == picture.offset - self._delay:
+            self._lag = None
+            return
+        lag = float(sound.out - picture.out)
+        if self._lag is None:
+            self._lag = self._lag_now = lag
+            return
+        self._lag_now += 0.2 * (lag - self._lag_now)
+        drift = self._lag_now - self._lag
+        if abs(drift) > DRIFT_MS:
+            sound.offset += round(drift)
+            self._lag_now -= drift
+
+
+def _unit_of_sound(ratio: float) -> float:
+    """The unit in which a block of sound lasts as long as its samples do."""
+    ticks = min(_TICKS, key=lambda known: abs(known - ratio))
+    return 1 / ticks if abs(ratio - ticks) <= 0.1 * ticks else 1.0
