@@ -1,6 +1,6 @@
 """From whole frames of packets to access units and blocks of sound on an output clock: one (SIM, channel).
 
-    RawFrame ─┬─ 98, 99 ── Pictures ──┐
+    RawFrame ─┬─ 98, 99 ── Pictures ──┐    (other numbers, too, if they are told to be pictures and hold parameter sets)
               ├─ 1 … 28 ── Sounds ────┤── Frames, on one Timeline
               └─ others: counted      ┘
 
@@ -45,8 +45,10 @@ class Ingest:
         pt = raw.pt
         if pt == 98 or pt == 99:
             return self._picture(raw, now)
+        if raw.data_type <= 2 and self.pictures.are_in(raw):
+            return self._picture(raw, now)  # seen: user-defined payload types, and those of sound, with pictures in them
         if 1 <= pt <= LAST_AUDIO_PT and raw.data_type != 4:
-            if self.pictures.holding:
+            if self.pictures.held is not None:
                 return self.pictures.tick(now) + self._sounds.push(raw, now)
             return self._sounds.push(raw, now)
         self._count("passthrough" if raw.data_type == 4 or pt == 91 else f"unsupported_pt{pt}")
