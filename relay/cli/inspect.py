@@ -39,6 +39,8 @@ CHUNK = 65536
 JUMP_MS, BACK_MS = 2000, 1000
 #: seen: real-gojt808-av, whose sound runs 60 to 100 ms ahead
 AHEAD_MS = 500
+#: datagrams among which one that comes again is looked for: duplicates are milliseconds apart
+RECENT = 2048
 RULE = "start at the first whole I frame; after a lost video frame drop until the next whole I frame"
 
 #: names as people write them
@@ -386,9 +388,15 @@ class Recording:
         """Records of a datagram each, with the time at which it came."""
         demuxer = DatagramDemuxer(sim_bytes=sim_bytes)
         digest = hashlib.sha256()
-        count = size = 0
+        count = size = distinct = 0
+        recent: dict[bytes, None] = {}
         now = 0.0
         for head, datagram in self._records(source):
+            if datagram not in recent:
+                distinct += 1
+                recent[datagram] = None
+                if len(recent) > RECENT:
+                    del recent[next(iter(recent))]
             digest.update(head)
             digest.update(datagram)
             size += len(head) + len(datagram)
@@ -403,7 +411,7 @@ class Recording:
         self._head.update(packets=count, bytes=size, sha256=digest.hexdigest())
         self._missing = demuxer.lost_packets
         self._tail = {
-            "distinct_packets": demuxer.packets - demuxer.duplicates,
+            "distinct_packets": distinct - demuxer.malformed,
             "lost_packets": demuxer.lost_packets,
             "malformed_datagrams": demuxer.malformed,
             "late_packets": demuxer.late,
