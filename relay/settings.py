@@ -6,7 +6,8 @@ default and a comment, and a test compares the two. Units are in the names: ``_s
 What a value may be stands beside its default, as metadata that ``relay.app.config`` reads: ``a_port()`` 0-65535,
 ``a_number(default, low, high)``, ``one_of(default, others...)``, ``a_secret()`` (a text that may also be ``"file:/path"`` or
 ``"env:NAME"``, never shown), ``an_address()``, ``a_text(default, check)`` and ``texts(check)`` for what has a form of its own, where
-``check`` names the rule of ``relay.app.config``.
+``check`` names the rule of ``relay.app.config``. ``needed(...)`` has no default: the key must be there. ``tables(cls)`` is an array of tables
+(``[[push]]``), each a ``cls``; a key called ``name`` is unique among them.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 _N = TypeVar("_N", int, float)
+_T = TypeVar("_T")
 
 
 def a_port(default: int) -> int:
@@ -50,6 +52,19 @@ def a_text(default: str, check: str) -> str:
 def texts(check: str) -> tuple[str, ...]:
     """A list of texts, none by default."""
     value: tuple[str, ...] = field(default=(), metadata={"check": check})
+    return value
+
+
+def needed(check: str = "", secret: bool = False) -> str:
+    """A text that must be given; ``check`` names the rule for its form."""
+    rules = {"needed": True, "secret": secret} | ({"check": check} if check else {})
+    value: str = field(default="", repr=not secret, metadata=rules)
+    return value
+
+
+def tables(cls: type[_T], most: int) -> tuple[_T, ...]:
+    """An array of tables, none by default, ``most`` at most."""
+    value: tuple[_T, ...] = field(default=(), metadata={"table": cls, "most": most})
     return value
 
 
@@ -199,6 +214,23 @@ class Metrics:
 
 
 @dataclass(frozen=True, slots=True)
+class Push:
+    """One ``[[push]]``: a channel that is sent to an outside RTMP server."""
+
+    name: str = needed("word")
+    url: str = needed("push_url", secret=True)  #: rtmp:// or rtmps://, stream key and all
+    terminal: str = needed()  #: number, plate or alias
+    channel: int = a_number(1, 1, 255)
+    stream: str = one_of("auto", "main", "sub")  #: auto: what runs, else sub
+    media: str = one_of("av", "v", "a")
+    audio: str = one_of("auto", "aac", "source", "none")  #: auto: what audio.flv says
+    hevc: str = one_of("enhanced", "legacy")  #: how H.265 is written
+    when: str = one_of("always", "demand")  #: demand: when the API says so
+    query: str = one_of("name", "app")  #: where the query of the URL goes: behind the stream's name or behind the application
+    tls_ca: str = ""  #: PEM of the authority that signed the server's certificate; empty = the system's
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """All sections."""
 
@@ -211,3 +243,4 @@ class Settings:
     limits: Limits = field(default_factory=Limits)
     log: Log = field(default_factory=Log)
     metrics: Metrics = field(default_factory=Metrics)
+    push: tuple[Push, ...] = tables(Push, 1000)

@@ -27,6 +27,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from relay.errors import ConfigError, RelayError
+from relay.rtmp.url import PushUrlError, parse_push_url
 from relay.settings import Settings
 from relay.store.database import path_of, url_of
 
@@ -43,7 +44,6 @@ NOT_SERVED = {
     "recording": False,
     "cluster": False,
     "superior": True,
-    "push": True,
     "hook": True,
 }
 
@@ -128,19 +128,40 @@ class _Reader:
     warnings: list[str] = field(default_factory=list)
 
     def settings(self, tree: Mapping[str, Any]) -> Settings:
-        sections = {f.name: type(getattr(_DEFAULTS, f.name)) for f in fields(Settings)}
+        sections = {f.name: type(getattr(_DEFAULTS, f.name)) for f in fields(Settings) if "table" not in f.metadata}
+        arrays = {f.name: f.metadata for f in fields(Settings) if "table" in f.metadata}
         for name, value in tree.items():
-            if name in NOT_SERVED:
+            if name in arrays:
+                if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+                    self.fault(name, f"must be an array of tables: [[{name}]]")
+            elif name in NOT_SERVED:
                 self._not_served(name, value)
             elif name not in sections:
-                self.fault(name, "unknown section" + _hint(name, [*sections, *NOT_SERVED], _owner(name)))
+                self.fault(name, "unknown section" + _hint(name, [*sections, *arrays, *NOT_SERVED], _owner(name)))
             elif not isinstance(value, dict):
                 self.fault(name, f"must be a section: [{name}]")
-        built = {}
+        built: dict[str, Any] = {}
         for name, cls in sections.items():
             table = tree.get(name, {})
             built[name] = self._section(name, cls, table if isinstance(table, dict) else {})
+        for name, rules in arrays.items():
+            built[name] = self._tables(name, rules, tree.get(name, []))
         return Settings(**built)
+
+    def _tables(self, name: str, rules: Mapping[str, Any], tables: object) -> tuple[Any, ...]:
+        """An array of tables; faults name them ``push[1].url``, counted from 1 as they stand in the file."""
+        if not isinstance(tables, list):
+            return ()
+        if len(tables) > rules["most"]:
+            self.fault(name, f"{len(tables)} tables, {rules['most']} at most")
+            return ()
+        built = [self._section(f"{name}[{at}]", rules["table"], table) for at, table in enumerate(tables, 1) if isinstance(table, dict)]
+        taken: dict[str, int] = {}
+        for at, one in enumerate(built, 1):
+            word = getattr(one, "name", "")
+            if word and taken.setdefault(word, at) != at:
+                self.fault(f"{name}[{at}].name", f"{_shown(word)} is also {name}[{taken[word]}]'s")
+        return tuple(built)
 
     def fault(self, path: str, message: str) -> None:
         self.faults.append(ConfigError(path, message))
@@ -163,6 +184,8 @@ class _Reader:
                 self.fault(f"{section}.{key}", "unknown key" + _hint(key, list(known), _owner(key)))
         for key, option in known.items():
             default = option.default
+            if option.metadata.get("needed") and table.get(key, "") == "":
+                self.fault(f"{section}.{key}", "missing")
             values[key] = self._value(f"{section}.{key}", table.get(key, default), default, option.metadata)
         return cls(**values)
 
@@ -191,9 +214,11 @@ class _Reader:
             self.fault(path, f"must be a text, not {'a ' + type(value).__name__ if rules.get('secret') else _shown(value)}")
         elif rules.get("secret"):
             value = self._secret(path, value)
+            if value and "check" in rules and len(self.faults) == count:
+                value = _CHECKS[rules["check"]](self, path, value)
         elif "check" in rules:
             value = _CHECKS[rules["check"]](self, path, value)
-        elif path.endswith((".tls_certificate", ".tls_key")) and value:
+        elif path.endswith((".tls_certificate", ".tls_key", ".tls_ca")) and value:
             value = self._readable(path, value)
         if len(self.faults) > count:
             return default
@@ -253,7 +278,7 @@ def _shown(value: object) -> str:
 
 def _owner(key: str) -> str:
     """The one section that has this key, when there is just one."""
-    owners = [f.name for f in fields(Settings) if key in {k.name for k in fields(getattr(_DEFAULTS, f.name))}]
+    owners = [f.name for f in fields(Settings) if "table" not in f.metadata and key in {k.name for k in fields(getattr(_DEFAULTS, f.name))}]
     return owners[0] if len(owners) == 1 else ""
 
 
@@ -375,7 +400,25 @@ def _subject(reader: _Reader, path: str, value: str) -> str:
     return value
 
 
+def _word(reader: _Reader, path: str, value: str) -> str:
+    """A name that stands in URLs, metrics and logs."""
+    if value and not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}", value):
+        reader.fault(path, f"must be 1 to 64 letters, digits, dots, dashes and underscores, not {_shown(value)}")
+    return value
+
+
+def _push_url(reader: _Reader, path: str, value: str) -> str:
+    """The value is a secret (stream keys), so it is not shown."""
+    try:
+        parse_push_url(value)
+    except PushUrlError as problem:
+        reader.fault(path, str(problem))
+    return value
+
+
 _CHECKS = {
+    "word": _word,
+    "push_url": _push_url,
     "directory": _directory,
     "subject": _subject,
     "host": _host,

@@ -242,6 +242,9 @@ def differing(one: Settings, other: Settings) -> list[str]:
     found = []
     for section in fields(Settings):
         left, right = getattr(one, section.name), getattr(other, section.name)
+        if isinstance(left, tuple):  # an array of tables
+            found += [section.name] if left != right else []
+            continue
         found += [f"{section.name}.{key.name}" for key in fields(left) if getattr(left, key.name) != getattr(right, key.name)]
     return found
 

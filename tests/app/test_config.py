@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -280,16 +281,51 @@ def test_a_former_key_needs_a_present_one(tmp_path: Path) -> None:
     assert list(faults(tmp_path, f'[auth]\nsigning_key_old = "{"k" * 32}"\n')) == ["auth.signing_key"]
 
 
+# -- arrays of tables
+
+PUSH = '[[push]]\nname = "a"\nurl = "rtmp://media.example/live/car?key=secret"\nterminal = "13800138000"\n'
+
+
+def test_tables_of_an_array_keep_their_order_and_have_defaults(tmp_path: Path) -> None:
+    one, two = settings(tmp_path, PUSH + PUSH.replace('"a"', '"b"') + 'channel = 2\nwhen = "demand"\n').push
+    assert (one.name, one.terminal, one.channel, one.when) == ("a", "13800138000", 1, "always")
+    assert (two.name, two.channel, two.when) == ("b", 2, "demand")
+    assert "secret" not in repr(one), "stream keys are secrets"
+
+
+def test_faults_of_tables_name_which_one(tmp_path: Path) -> None:
+    text = PUSH + '[[push]]\nname = "a"\nurl = "rtsp://media.example/live/hidden"\nchannel = 0\nwhere = "x"\n[[push]]\nname = "../x"\n'
+    assert faults(tmp_path, text) == {
+        "push[2].where": "unknown key; did you mean when?",
+        "push[2].url": "must begin with rtmp:// or rtmps://",
+        "push[2].terminal": "missing",
+        "push[2].channel": "0 is out of range: 1 to 255",
+        "push[2].name": "'a' is also push[1]'s",
+        "push[3].name": "must be 1 to 64 letters, digits, dots, dashes and underscores, not '../x'",
+        "push[3].url": "missing",
+        "push[3].terminal": "missing",
+    }
+    assert faults(tmp_path, "[push]\n") == {"push": "must be an array of tables: [[push]]"}
+    assert faults(tmp_path, "push = [1]\n") == {"push": "must be an array of tables: [[push]]"}
+    assert faults(tmp_path, "[[push]]\n" * 1001) == {"push": "1001 tables, 1000 at most"}
+
+
+def test_a_secret_of_a_table_comes_from_the_environment(tmp_path: Path) -> None:
+    text = PUSH.replace("rtmp://media.example/live/car?key=secret", "env:CDN")
+    assert settings(tmp_path, text, {"CDN": "rtmps://a.example/b/c"}).push[0].url == "rtmps://a.example/b/c"
+    assert faults(tmp_path, text, {"CDN": "http://a.example/b/c"}) == {"push[1].url": "must begin with rtmp:// or rtmps://"}
+
+
 # -- sections of the contract
 
 
 def test_sections_of_later_versions_are_taken_with_one_warning_each(tmp_path: Path) -> None:
     text = '[rtmp]\nport = 1935\n[hls]\nx = 1\n[[superior]]\nname = "a"\n[[superior]]\nname = "b"\n'
-    text += "[[push]]\n[[hook]]\n[ftp]\n[attachments]\n[recording]\n[cluster]\n"
+    text += "[[hook]]\n[ftp]\n[attachments]\n[recording]\n[cluster]\n"
     loaded = load(str(write(tmp_path, text)), {}, tmp_path)
     assert loaded.warnings == tuple(
         f"{name} is not served by this version"
-        for name in ("[rtmp]", "[hls]", "[[superior]]", "[[push]]", "[[hook]]", "[ftp]", "[attachments]", "[recording]", "[cluster]")
+        for name in ("[rtmp]", "[hls]", "[[superior]]", "[[hook]]", "[ftp]", "[attachments]", "[recording]", "[cluster]")
     )
 
 
@@ -317,9 +353,10 @@ def test_the_contracts_own_file_loads(tmp_path: Path) -> None:
 
 def test_whatever_stands_in_the_tree_only_config_errors_come_out(tmp_path: Path) -> None:
     odd = [None, True, 0, -1, 1.5, "", "x", [], ["x", 1], {}, {"a": {}}, [{}]]
-    names = {name: list(getattr(Settings(), name).__dataclass_fields__) for name in Settings().__dataclass_fields__}
+    names = {f.name: list(f.metadata.get("table", type(getattr(Settings(), f.name))).__dataclass_fields__) for f in fields(Settings)}
     for value in odd:
         for section, keys in names.items():
-            for tree in ({section: value}, {section: dict.fromkeys(keys, value)}, {"cluster": value, "superior": value}):
+            filled = dict.fromkeys(keys, value)
+            for tree in ({section: value}, {section: filled}, {section: [filled]}, {"cluster": value, "superior": value}):
                 with contextlib.suppress(ConfigurationError):
                     build(tree, tmp_path, {}, "test")

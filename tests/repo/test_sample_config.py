@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import tomllib
-from dataclasses import asdict
+from dataclasses import asdict, fields
+
+import pytest
 
 from relay.settings import Settings
 from tests.shared import ROOT
@@ -12,11 +14,16 @@ from tests.shared import ROOT
 SAMPLE = ROOT / "etc" / "jt1078relay.toml"
 
 
+ARRAYS = {section.name: section.metadata["table"] for section in fields(Settings) if "table" in section.metadata}
+
+
+def sections() -> dict[str, dict[str, object]]:
+    return {name: keys for name, keys in asdict(Settings()).items() if name not in ARRAYS}
+
+
 def test_every_key_stands_there_with_its_default() -> None:
     written = tomllib.loads(SAMPLE.read_text(encoding="utf-8"))
-    expected = {
-        section: {key: list(value) if isinstance(value, tuple) else value for key, value in keys.items()} for section, keys in asdict(Settings()).items()
-    }
+    expected = {section: {key: list(value) if isinstance(value, tuple) else value for key, value in keys.items()} for section, keys in sections().items()}
     assert written == expected
     for section, keys in expected.items():
         for key, value in keys.items():
@@ -25,7 +32,25 @@ def test_every_key_stands_there_with_its_default() -> None:
 
 def test_in_the_order_of_the_settings() -> None:
     written = tomllib.loads(SAMPLE.read_text(encoding="utf-8"))
-    assert {name: list(keys) for name, keys in written.items()} == {name: list(keys) for name, keys in asdict(Settings()).items()}
+    assert {name: list(keys) for name, keys in written.items()} == {name: list(keys) for name, keys in sections().items()}
+
+
+@pytest.mark.parametrize("name", ARRAYS)
+def test_arrays_of_tables_stand_there_as_comments(name: str) -> None:
+    lines = SAMPLE.read_text(encoding="utf-8").splitlines()
+    at = next(number for number, line in enumerate(lines) if line.startswith(f"# [[{name}]]"))
+    block = []
+    for line in lines[at:]:
+        if not line.startswith("# "):
+            break
+        assert "#" in line[2:] or re.match(r"# [a-z_0-9]+ = [0-9]", line), f"no comment: {line}"
+        block.append(line.removeprefix("# "))
+    (written,) = tomllib.loads("\n".join(block))[name]
+    keys = fields(ARRAYS[name])
+    assert list(written) == [key.name for key in keys]
+    for key in keys:
+        assert type(written[key.name]) is type(key.default), key.name
+        assert "needed" in key.metadata or written[key.name] == key.default, key.name
 
 
 def test_every_key_has_a_comment() -> None:
