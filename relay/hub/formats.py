@@ -2,7 +2,7 @@
 
 An ``OutputFormat`` names one serialisation of one stream; all viewers with equal formats share its bytes.
 
-    container   "flv" | "mp4"
+    container   "flv" | "mp4" | "jt1078" (the packets of the standard)
     framing     "raw" (HTTP body) | "ws" (WebSocket messages; server frames carry no mask, RFC 6455 5.1, so one wrapping serves all)
                 | "ws-binary" (the same without the text message below)
     media       "av" | "v" | "a"
@@ -26,7 +26,7 @@ from relay.codec.frame import AudioConfig, VideoConfig
 from relay.errors import RelayError, UsageError
 from relay.settings import Settings
 
-CONTAINERS = ("flv", "mp4")
+CONTAINERS = ("flv", "mp4", "jt1078")
 FRAMINGS = ("raw", "ws", "ws-binary")
 MEDIA = ("av", "v", "a")
 AUDIO_TARGETS = ("auto", "aac", "flac", "opus", "source", "none")

@@ -49,7 +49,7 @@ class Framing:
 
     def header(self, piece: bytes, video: VideoConfig | None, audio: AudioConfig | None, note: str) -> bytes:
         """A container's header or a change of it; before an initialisation segment in "ws" the text message that describes it."""
-        if not self.ws:
+        if not self.ws or not piece:
             return piece
         text = init_message(video, audio, [note] if note else []) if self._text else b""
         return text + websocket_message(piece)

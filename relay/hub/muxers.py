@@ -5,17 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from relay.hub.formats import OutputFormat
+from relay.identity import StreamKey
 from relay.mux.base import Muxer, unsupported
 from relay.mux.flv import FlvMuxer
 from relay.mux.fmp4 import Fmp4Muxer
+from relay.mux.jt1078 import Jt1078Muxer
 
-__all__ = ["MUXERS", "STATELESS", "unsupported"]
+__all__ = ["FLEXIBLE", "MUXERS", "STATELESS", "MakeMuxer", "unsupported"]
 
-MUXERS: Mapping[str, Callable[[OutputFormat], Muxer]] = {
-    "flv": lambda fmt: FlvMuxer(hevc=fmt.hevc),
-    "mp4": lambda fmt: Fmp4Muxer(),
+MakeMuxer = Callable[[OutputFormat, StreamKey], Muxer]
+
+MUXERS: Mapping[str, MakeMuxer] = {
+    "flv": lambda fmt, key: FlvMuxer(hevc=fmt.hevc),
+    "mp4": lambda fmt, key: Fmp4Muxer(),
+    "jt1078": lambda fmt, key: Jt1078Muxer(key.sim, key.channel),
 }
 
 #: containers whose muxer keeps nothing from frame to frame: what a joining viewer begins with is written again from the GOP cache, since a
 #: second, serialised copy of every GOP in memory costs more than that. The others keep the pieces they wrote.
 STATELESS = frozenset({"flv"})
+
+#: containers in which tracks can be added and changed under the viewers, whatever the framing
+FLEXIBLE = frozenset({"flv", "jt1078"})

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from relay.codec.frame import VIDEO, AudioConfig, Frame, VideoConfig
 from relay.hub.formats import Options, OutputFormat, UnsupportedTrackError
 from relay.hub.framing import Framing
-from relay.hub.muxers import STATELESS
+from relay.hub.muxers import FLEXIBLE, STATELESS, MakeMuxer
 from relay.hub.viewer import Chunk, Send, Viewer
 from relay.mux.base import Muxer
 
@@ -70,7 +70,7 @@ class Output:
         "waiting",
     )
 
-    def __init__(self, stream: Stream, fmt: OutputFormat, muxer: Callable[[OutputFormat], Muxer], unsupported: Callable[..., str]) -> None:
+    def __init__(self, stream: Stream, fmt: OutputFormat, muxer: MakeMuxer, unsupported: Callable[..., str]) -> None:
         self.stream = stream
         self.format = fmt
         self.options: Options = stream.options
@@ -89,7 +89,7 @@ class Output:
         self.muxer: Muxer | None = None
         self.framing = Framing(fmt)
         #: tracks can be added and changed while viewers are attached
-        self.flexible = fmt.container == "flv" or self.framing.ws
+        self.flexible = fmt.container in FLEXIBLE or self.framing.ws
         #: the viewers that take what comes, and their sockets' ``send``, in the same order: the fan-out touches nothing of the viewer itself
         self._ready: list[Viewer] = []
         self._sends: list[Send] = []
@@ -151,7 +151,7 @@ class Output:
             return
         self.opened = True
         self.video, self.audio = video, audio
-        self.muxer = self._make_muxer(self.format)
+        self.muxer = self._make_muxer(self.format, self.stream.key)
         replay = self._replay()
         self.muxer.configure(video, audio, replay[0].dts if replay else self.stream.last_dts)
         if not self.stateless and replay:
@@ -473,6 +473,8 @@ def resolve_audio(fmt: OutputFormat, options: Options) -> str:
     """The audio codec asked for; "auto" is what ``[audio]`` says for the container."""
     if fmt.audio != "auto":
         return fmt.audio
+    if fmt.container == "jt1078":
+        return "source"
     return options.flv_audio if fmt.container == "flv" else options.mp4_audio
 
 

@@ -21,14 +21,13 @@ from typing import NamedTuple, Protocol
 from twisted.logger import Logger
 
 from relay.codec.frame import AudioConfig, VideoConfig
-from relay.hub.formats import Options, OutputFormat
+from relay.hub.formats import Options
 from relay.hub.merge import Clock, DelayedCall, Merge
-from relay.hub.muxers import MUXERS, unsupported
+from relay.hub.muxers import MUXERS, MakeMuxer, unsupported
 from relay.hub.seams import Ingest, Transcoders
 from relay.hub.stream import Stream
 from relay.hub.viewer import Viewer
 from relay.identity import StreamKey, phone_key
-from relay.mux.base import Muxer
 
 _log = Logger()
 
@@ -116,7 +115,7 @@ class Registry:
         ingests: IngestFactory,
         admission: Admission | None = None,
         transcoders: Transcoders | None = None,
-        muxers: Mapping[str, Callable[[OutputFormat], Muxer]] | None = None,
+        muxers: Mapping[str, MakeMuxer] | None = None,
         unsupported: Callable[[str, VideoConfig | AudioConfig], str] = unsupported,
     ) -> None:
         self.clock = clock

@@ -32,11 +32,15 @@ class Muxer(Protocol):
 CARRIES = {
     "flv": frozenset({"h264", "h265", "aac", "g711a", "g711u", "mp3", "opus", "flac"}),
     "mp4": frozenset({"h264", "h265", "aac", "mp3", "opus", "flac"}),
+    "jt1078": frozenset({"h264", "h265", "g711a", "g711u", "g726", "adpcm", "aac", "mp3", "amr"}),
 }
 #: linear PCM in FLV knows these rates only, and 8 kHz is none of them
 FLV_PCM_RATES = frozenset({5512, 11025, 22050, 44100})
 
-_WORDS = {"flv": "FLV", "mp4": "MP4", "g711a": "G.711A", "g711u": "G.711U", "g726": "G.726", "adpcm": "ADPCM", "pcm": "linear PCM", "amr": "AMR"}
+_WORDS = {
+    "flv": "FLV", "mp4": "MP4", "jt1078": "JT/T 1078", "flac": "FLAC", "opus": "Opus",
+    "g711a": "G.711A", "g711u": "G.711U", "g726": "G.726", "adpcm": "ADPCM", "pcm": "linear PCM", "amr": "AMR",
+}  # fmt: skip
 
 
 def unsupported(container: str, config: VideoConfig | AudioConfig) -> str:
@@ -46,7 +50,14 @@ def unsupported(container: str, config: VideoConfig | AudioConfig) -> str:
         return ""
     if container == "flv" and codec == "pcm" and isinstance(config, AudioConfig) and config.sample_rate in FLV_PCM_RATES:
         return ""
+    if container == "jt1078" and (codec.startswith("pt") or (codec == "pcm" and isinstance(config, AudioConfig) and _has_pcm_type(config))):
+        return ""
     name = _WORDS.get(codec) or (f"payload type {codec[2:]}" if codec.startswith("pt") else codec)
     if container == "flv" and codec == "pcm":
         return f"FLV has no form for linear PCM at {config.sample_rate} Hz"  # type: ignore[union-attr]
     return f"{_WORDS[container]} has no form for {name}"
+
+
+def _has_pcm_type(config: AudioConfig) -> bool:
+    """Table 12 of JT/T 1078 has a number for it: S16BE mono and stereo, PCM voice; a rate is only understood where there is one channel."""
+    return config.channels == 1 or (config.channels == 2 and config.sample_rate == 8000)

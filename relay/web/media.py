@@ -1,4 +1,4 @@
-"""Media over HTTP and WebSocket: ``/live/{sim}_{ch}.flv`` and ``.mp4``, and the same paths with an upgrade.
+"""Media over HTTP and WebSocket: ``/live/{sim}_{ch}.flv``, ``.mp4`` and ``.jt1078``, and the same paths with an upgrade.
 
 One play, in time::
 
@@ -8,7 +8,7 @@ One play, in time::
 So over HTTP every failure is a status with a JSON body. A browser's script cannot read those of a WebSocket, so there the handshake is
 answered first (unless it is no handshake: 400) and failures come inside:
 
-    WS-FLV      binary messages only; a failure closes with 4000 + the HTTP status and its message for a reason
+    WS-FLV      (and WS-1078) binary messages only; a failure closes with 4000 + the HTTP status and its message for a reason
     WS-fMP4     text messages tell what happens, binary ones carry media:
                 {"type": "state", "hop": "answered", "ms": 46}             while the channel starts, one a hop
                 {"type": "init", "mime": …, "video": …, "audio": …, "notes": […]}  before each initialisation segment (hub.formats)
@@ -46,15 +46,14 @@ from relay.web.websocket import GOING_AWAY, NORMAL, POLICY, Opcode, accept, clos
 
 _log = Logger(namespace="relay.web")
 
-TYPES = {"flv": "video/x-flv", "mp4": "video/mp4"}
+TYPES = {"flv": "video/x-flv", "mp4": "video/mp4", "jt1078": "application/octet-stream"}
+WORDS = {"flv": "Live FLV", "mp4": "Live MP4", "jt1078": "Live packets of JT/T 1078, from a key frame on"}
 
 #: causes that the hub gives, and the code that a WebSocket is closed with; what is not here is a plain end
 CLOSE_CODES = {"shutdown": GOING_AWAY, "the relay stops": GOING_AWAY, "kicked": POLICY}
 
 #: endings of the contract that a later version serves
-LATER = {
-    "jpg": "pictures", "mjpeg": "motion JPEG", "jt1078": "the packets as they came",
-}  # fmt: skip
+LATER = {"jpg": "pictures", "mjpeg": "motion JPEG"}
 
 
 class MediaQuery(msgspec.Struct):
@@ -279,12 +278,12 @@ class Media:
         """The lines of the table."""
         name = "/live/{sim}_{channel:int}"
         word = "/live/{sim}_{channel:int}_{stream:main|sub}"
-        more = {"flv": ("/{sim}/{channel:int}.flv", "/video/{sim}-{channel:int}"), "mp4": ()}
-        for container in ("flv", "mp4"):
+        more = {"flv": ("/{sim}/{channel:int}.flv", "/video/{sim}-{channel:int}")}
+        for container in TYPES:
             yield Route(
                 method="GET", path=f"{name}.{container}", handler=self.play, permission=Permission.MEDIA, tag="media",
-                aliases=(f"{word}.{container}", f"{name}.live.{container}", f"{word}.live.{container}", *more[container]),
-                summary=f"Live {container.upper()}; with an upgrade, over a WebSocket", query=MediaQuery, any_query=True,
+                aliases=(f"{word}.{container}", f"{name}.live.{container}", f"{word}.live.{container}", *more.get(container, ())),
+                summary=f"{WORDS[container]}; with an upgrade, over a WebSocket", query=MediaQuery, any_query=True,
                 content_type=TYPES[container], errors=(409, 415, 503, 504), any_origin=True, report=self.report,
             )  # fmt: skip
         for ending in LATER:
@@ -306,7 +305,7 @@ class Media:
 
     def play(self, call: Call) -> Any:
         """Play one channel."""
-        container = "flv" if call.request.path.endswith(b"flv") or call.request.path.startswith(b"/video/") else "mp4"
+        container = call.route.path.rpartition(".")[2]
         if call.head:
             return Answer(headers={"Content-Type": TYPES[container], "Cache-Control": _MEDIA_HEADERS["Cache-Control"]})
         query: MediaQuery = call.query

@@ -15,6 +15,7 @@ from relay.hub.registry import Admitted, Refusal, Registry, StreamEvent
 from relay.hub.stream import Stream
 from relay.hub.viewer import Viewer
 from relay.identity import StreamKey
+from relay.mux.base import unsupported as mux_unsupported
 
 KEY = StreamKey("13800138000", 1)
 SMALL = VideoConfig("h264", (b"s1", b"p1"), b"r1", 352, 288, "avc1.42001E")
@@ -200,7 +201,10 @@ class PlainIngest:
 class Hub:
     """A registry with a clock, everything else as small as possible."""
 
-    def __init__(self, merge: str | int = 0, admit: Callable[..., Admitted | Refusal] | None = None, refuse: tuple[str, ...] = (), **options: Any) -> None:
+    def __init__(
+        self, merge: str | int = 0, admit: Callable[..., Admitted | Refusal] | None = None, refuse: tuple[str, ...] = (), real: bool = False, **options: Any
+    ) -> None:
+        """``real``: with the product's muxers."""
         self.clock = Clock()
         self.clock.advance(1000.0)
         self.cpu = 0.0
@@ -214,8 +218,8 @@ class Hub:
             self.merge,
             lambda key: PlainIngest(),
             transcoders=self.transcoders,
-            muxers={"flv": lambda fmt: TextMuxer(), "mp4": lambda fmt: TextMuxer()},
-            unsupported=unsupported,
+            muxers=None if real else {"flv": lambda fmt, key: TextMuxer(), "mp4": lambda fmt, key: TextMuxer()},
+            unsupported=mux_unsupported if real else unsupported,
         )
         self.events: list[StreamEvent] = []
         self.registry.observe(self.events.append)

@@ -752,3 +752,20 @@ def test_frames_of_the_transcoder_do_not_outlive_the_gop() -> None:
     assert stream.gop.frames[-1].kind == AUDIO
     assert isinstance(stream.gop.frames[0], Frame)
     assert FLAC.codec == "flac"
+
+
+def test_packets_of_the_standard_begin_with_a_key_frame_and_never_with_an_empty_message() -> None:
+    world = Hub(real=True)
+    stream = world.open()
+    world.feed(stream, "KP", b"\x00\x00\x00\x01\x65")
+    world.clock.advance(0.2)
+    raw, _ = world.view(stream, fmt=OutputFormat("jt1078"))
+    ws, _ = world.view(stream, fmt=OutputFormat("jt1078", "ws"))
+    assert raw.got.startswith(b"01cd\x81\xe2\x00\x00")
+    assert raw.got.count(b"01cd") == 2
+    assert ws.got[0] == 0x82
+    assert ws.got[1:3] != b"\x00\x82"
+    assert ws.got.endswith(raw.got)
+    world.feed(stream, "A", b"\xd5" * 320)
+    assert raw.got.count(b"01cd") == 3
+    assert raw.got.endswith(b"\xd5" * 320)

@@ -115,7 +115,7 @@ class Relay(Server):
         self.signer = Signer("a key of tests, long enough", leeway_s=30)
         self.hub = Registry(
             self.clock, Options(flv_audio="source", mp4_audio="source"), Merge(self.clock, 0), lambda key: Ingest(key.sim, key.channel),
-            muxers={"flv": lambda fmt: ToyMuxer(), "mp4": lambda fmt: ToyMuxer()}, unsupported=unsupported,
+            muxers={"flv": lambda fmt, key: ToyMuxer(), "mp4": lambda fmt, key: ToyMuxer()}, unsupported=unsupported,
         )  # fmt: skip
         resolver = Resolver(self.core.terminals, self.rows)
         admission = Admission(self.core.terminals, resolver, self.clock, self.core.events, self.settings.media.unrequested)
