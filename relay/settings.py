@@ -156,7 +156,8 @@ class Audio:
     """Sound in outputs."""
 
     flv: str = one_of("aac", "source", "none")  #: what FLV carries by default: aac (needs the media extra, else no sound) | source | none
-    mp4: str = one_of("flac", "aac", "source", "none")  #: what fMP4 carries by default: flac | aac | source | none
+    mp4: str = one_of("flac", "aac", "opus", "source", "none")  #: what fMP4 carries by default: flac | aac | opus | source | none
+    ts: str = one_of("aac", "source", "none")  #: what MPEG-TS carries by default: aac | source | none
     aac_bitrate: int = a_number(32000, 8000, 512000)  #: bit/s
     transcodes_max: int = a_number(200, 0)  #: admission: audio transcodes at a time
     g726_pure_max: int = a_number(10, 0)  #: G.726 channels decoded without the media extra

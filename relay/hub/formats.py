@@ -2,7 +2,7 @@
 
 An ``OutputFormat`` names one serialisation of one stream; all viewers with equal formats share its bytes.
 
-    container   "flv" | "mp4" | "jt1078" (the packets of the standard)
+    container   "flv" | "mp4" | "ts" | "jt1078" (the packets of the standard)
     framing     "raw" (HTTP body) | "ws" (WebSocket messages; server frames carry no mask, RFC 6455 5.1, so one wrapping serves all)
                 | "ws-binary" (the same without the text message below)
     media       "av" | "v" | "a"
@@ -26,7 +26,7 @@ from relay.codec.frame import AudioConfig, VideoConfig
 from relay.errors import RelayError, UsageError
 from relay.settings import Settings
 
-CONTAINERS = ("flv", "mp4", "jt1078")
+CONTAINERS = ("flv", "mp4", "ts", "jt1078")
 FRAMINGS = ("raw", "ws", "ws-binary")
 MEDIA = ("av", "v", "a")
 AUDIO_TARGETS = ("auto", "aac", "flac", "opus", "source", "none")
@@ -78,6 +78,7 @@ class Options:
     stalled_s: float = 5.0  #: a source silent for so long may be replaced by one that nobody asked for
     flv_audio: str = "aac"
     mp4_audio: str = "flac"
+    ts_audio: str = "aac"
     end_on_codec_change: bool = True  #: FLV: another codec ends the viewers, since many players stop there anyway
 
     @classmethod
@@ -93,6 +94,7 @@ class Options:
             stuck_s=media.viewer_stuck_s,
             flv_audio=settings.audio.flv,
             mp4_audio=settings.audio.mp4,
+            ts_audio=settings.audio.ts,
         )
 
 

@@ -10,14 +10,16 @@ from relay.mux.base import Muxer, unsupported
 from relay.mux.flv import FlvMuxer
 from relay.mux.fmp4 import Fmp4Muxer
 from relay.mux.jt1078 import Jt1078Muxer
+from relay.mux.mpegts import TsMuxer
 
-__all__ = ["FLEXIBLE", "MUXERS", "STATELESS", "MakeMuxer", "unsupported"]
+__all__ = ["EARLY_TRACKS", "FLEXIBLE", "MUXERS", "STATELESS", "MakeMuxer", "unsupported"]
 
 MakeMuxer = Callable[[OutputFormat, StreamKey], Muxer]
 
 MUXERS: Mapping[str, MakeMuxer] = {
     "flv": lambda fmt, key: FlvMuxer(hevc=fmt.hevc),
     "mp4": lambda fmt, key: Fmp4Muxer(),
+    "ts": lambda fmt, key: TsMuxer(),
     "jt1078": lambda fmt, key: Jt1078Muxer(key.sim, key.channel),
 }
 
@@ -26,4 +28,6 @@ MUXERS: Mapping[str, MakeMuxer] = {
 STATELESS = frozenset({"flv"})
 
 #: containers in which tracks can be added and changed under the viewers, whatever the framing
-FLEXIBLE = frozenset({"flv", "jt1078"})
+FLEXIBLE = frozenset({"flv", "ts", "jt1078"})
+#: of these the ones whose players look for tracks only at the beginning
+EARLY_TRACKS = frozenset({"ts"})

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from relay.codec.frame import VIDEO, AudioConfig, Frame, VideoConfig
 from relay.hub.formats import Options, OutputFormat, UnsupportedTrackError
 from relay.hub.framing import Framing
-from relay.hub.muxers import FLEXIBLE, STATELESS, MakeMuxer
+from relay.hub.muxers import EARLY_TRACKS, FLEXIBLE, STATELESS, MakeMuxer
 from relay.hub.viewer import Chunk, Send, Viewer
 from relay.mux.base import Muxer
 
@@ -135,7 +135,8 @@ class Output:
                 if now < due:
                     return due
         elif audio is None and self.wants_audio:
-            due = stream.first_picture + (self.options.audio_wait_s if self.flexible else self.options.audio_wait_fixed_s)
+            late = self.flexible and self.format.container not in EARLY_TRACKS
+            due = stream.first_picture + (self.options.audio_wait_s if late else self.options.audio_wait_fixed_s)
             if now < due:
                 return due
         self._open(video, audio, now)
@@ -473,9 +474,7 @@ def resolve_audio(fmt: OutputFormat, options: Options) -> str:
     """The audio codec asked for; "auto" is what ``[audio]`` says for the container."""
     if fmt.audio != "auto":
         return fmt.audio
-    if fmt.container == "jt1078":
-        return "source"
-    return options.flv_audio if fmt.container == "flv" else options.mp4_audio
+    return {"flv": options.flv_audio, "ts": options.ts_audio, "jt1078": "source"}.get(fmt.container, options.mp4_audio)
 
 
 def refuse(track: str, codec: str, problem: str) -> UnsupportedTrackError:

@@ -1,4 +1,4 @@
-"""Media over HTTP and WebSocket: ``/live/{sim}_{ch}.flv``, ``.mp4`` and ``.jt1078``, and the same paths with an upgrade.
+"""Media over HTTP and WebSocket: ``/live/{sim}_{ch}.flv``, ``.mp4``, ``.ts`` and ``.jt1078``, and the same paths with an upgrade.
 
 One play, in time::
 
@@ -46,8 +46,8 @@ from relay.web.websocket import GOING_AWAY, NORMAL, POLICY, Opcode, accept, clos
 
 _log = Logger(namespace="relay.web")
 
-TYPES = {"flv": "video/x-flv", "mp4": "video/mp4", "jt1078": "application/octet-stream"}
-WORDS = {"flv": "Live FLV", "mp4": "Live MP4", "jt1078": "Live packets of JT/T 1078, from a key frame on"}
+TYPES = {"flv": "video/x-flv", "mp4": "video/mp4", "ts": "video/mp2t", "jt1078": "application/octet-stream"}
+WORDS = {"flv": "Live FLV", "mp4": "Live MP4", "ts": "Live MPEG-TS", "jt1078": "Live packets of JT/T 1078, from a key frame on"}
 
 #: causes that the hub gives, and the code that a WebSocket is closed with; what is not here is a plain end
 CLOSE_CODES = {"shutdown": GOING_AWAY, "the relay stops": GOING_AWAY, "kicked": POLICY}
