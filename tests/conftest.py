@@ -10,6 +10,8 @@ import pytest
 from twisted.internet import reactor
 from twisted.logger import globalLogPublisher
 
+from tests.postgres import postgres as postgres
+
 
 def pytest_collection_finish() -> None:
     """What is loaded now stays: the collections after each test then look only at what the test made."""

@@ -21,7 +21,7 @@ import re
 import stat
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -29,9 +29,12 @@ from urllib.parse import urlsplit
 from relay.errors import ConfigError, RelayError
 from relay.rtmp.url import PushUrlError, parse_push_url
 from relay.settings import Settings
-from relay.store.database import path_of, url_of
+from relay.store.postgres import check_url as check_postgres_url
+from relay.store.postgres import is_postgres
+from relay.store.sqlite import path_of, url_of
 
 ENVIRONMENT = "JT1078RELAY_CONFIG"
+DATA = "jt1078relay-data"  #: where files go when the store is no file itself
 HERE = "jt1078relay.toml"
 SYSTEM = Path("/etc/jt1078relay.toml")
 
@@ -146,6 +149,9 @@ class _Reader:
             built[name] = self._section(name, cls, table if isinstance(table, dict) else {})
         for name, rules in arrays.items():
             built[name] = self._tables(name, rules, tree.get(name, []))
+        kept = built["store"]
+        if is_postgres(kept.url) and not kept.directory:
+            built["store"] = replace(kept, directory=str(self.base / DATA))
         return Settings(**built)
 
     def _tables(self, name: str, rules: Mapping[str, Any], tables: object) -> tuple[Any, ...]:
@@ -373,13 +379,15 @@ def _header(reader: _Reader, path: str, value: str) -> str:
 
 
 def _store_url(reader: _Reader, path: str, value: str) -> str:
-    if value.startswith(("postgresql:", "postgres:")):
-        reader.fault(path, "PostgreSQL is not served by this version; use sqlite:///…")
+    if is_postgres(value):
+        problem = check_postgres_url(value)
+        if problem:
+            reader.fault(path, problem)
         return value
     try:
         place = path_of(value)
-    except ConfigError as problem:
-        reader.fault(path, problem.message)
+    except ConfigError as fault:
+        reader.fault(path, fault.message)
         return value
     return url_of(reader.base / place)
 

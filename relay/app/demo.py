@@ -24,7 +24,7 @@ from relay.app.logs import stdout
 from relay.app.service import NOT_LISTENING, Relay
 from relay.settings import Settings
 from relay.sim.demo import start_demo_terminals
-from relay.store.database import url_of
+from relay.store.sqlite import url_of
 
 log = Logger(namespace="relay.app")
 

@@ -14,16 +14,25 @@ from pathlib import Path
 from relay.core.tokens import Signer
 from relay.errors import RelayError
 from relay.settings import Settings
-from relay.store.database import path_of
+from relay.store.postgres import is_postgres
+from relay.store.sqlite import path_of
 
 NAME = "signing.key"
+
+
+def data_directory(settings: Settings) -> Path:
+    """Where files go that belong to the store: the configured place, else beside the SQLite file."""
+    store = settings.store
+    if store.directory or is_postgres(store.url):
+        return Path(store.directory)
+    return path_of(store.url).parent
 
 
 def signing_keys(settings: Settings) -> tuple[str, str]:
     """The key and the former key; makes the file when there is neither key nor file."""
     if settings.auth.signing_key:
         return settings.auth.signing_key, settings.auth.signing_key_old
-    path = path_of(settings.store.url).parent / NAME
+    path = data_directory(settings) / NAME
     try:
         lines = _lines(path) or _make(path)
     except OSError as problem:
@@ -33,7 +42,7 @@ def signing_keys(settings: Settings) -> tuple[str, str]:
 
 def is_first_start(settings: Settings) -> bool:
     """Whether there is no signing key yet, neither configured nor kept."""
-    return not settings.auth.signing_key and not (path_of(settings.store.url).parent / NAME).exists()
+    return not settings.auth.signing_key and not (data_directory(settings) / NAME).exists()
 
 
 def signer(settings: Settings) -> Signer:

@@ -29,8 +29,10 @@ from relay.app.listening import Listeners
 from relay.app.threads import transcoding_pool
 from relay.core.admission import Admission
 from relay.core.alias import Resolver
+from relay.core.audit import Audit
 from relay.core.events import Events
 from relay.core.live import Live, MediaPorts
+from relay.core.retention import Kept, Retention, by_time
 from relay.core.terminals import Terminals
 from relay.core.tokens import Signer
 from relay.hub.formats import Options
@@ -69,6 +71,8 @@ class Parts:
         self.media_udp: list[MediaDatagrams] = []
         self.certificates = {name: self._certificate(name) for name in ("terminals", "media", "http")}
         self.events = Events(time.time)
+        self.audit = Audit(store.audit, clock, time.time)
+        self.retention = Retention(store.database, clock, time.time, [Kept("audit rows", settings.store.audit_days, by_time("audit"))])
         self.terminals = Terminals(settings.terminals, settings.limits, store.terminals, clock, self.events, time.time, store.changes)
         resolver = Resolver(self.terminals, store.terminals)
         self.pool = transcoding_pool()
@@ -109,6 +113,7 @@ class Parts:
                 demo=demo,
                 problems=self.problems,
                 figures=self._figures(),
+                audit=self.audit,
                 recordings=self.recorder,
             )
         )
@@ -139,6 +144,7 @@ class Parts:
         self._stream("http.port", self.web.site)
         self._stream("http.tls_port", self.web.site)
         self.health.start()
+        self.retention.start()
 
     def _speaks_tls(self, key: str) -> bool:
         section, _, name = key.partition(".")
@@ -185,6 +191,7 @@ class Parts:
             gauges={
                 "media_connections": ("JT/T 1078 connections over TCP and TLS", lambda: len(self.media)),
                 "store_waiting": ("Operations that wait for the store", lambda: database.waiting),
+                "audit_waiting": ("Rows of the audit that are not stored yet", lambda: self.audit.batch.pending),
                 "transcodes": ("Sound tracks being transcoded", lambda: len(self.transcoders.stats())),
             },
             counters={
@@ -192,6 +199,7 @@ class Parts:
                 "media_over_limit": ("JT/T 1078 connections refused for media.connections_max", lambda: self.media.over_limit),
                 "media_wrong_protocol": ("Connections on media ports that spoke something else", lambda: self.media.wrong_protocol),
                 "transcodes_refused": ("Sound tracks not transcoded for a limit", lambda: self.transcoders.refused),
+                "audit_lost": ("Rows of the audit that the store did not take", lambda: self.audit.batch.lost),
                 "certificate_reloads": ("Certificates read again", lambda: sum(one.reloads for one in certificates)),
                 "certificate_failures": ("Certificates that could not be used when they changed", lambda: sum(one.failures for one in certificates)),
                 "unhandled": ("Faults of the relay itself, in the log with tracebacks", self.unhandled),
@@ -207,6 +215,7 @@ class Parts:
         """
         steps: tuple[Callable[[], Any], ...] = (
             self.health.stop,
+            self.retention.stop,
             self.live.close,
             self.web.close,
             self.registry.close,
@@ -216,6 +225,7 @@ class Parts:
             self._stop_recording,
             self.merge.stop,
             self.pool.stop,
+            self.audit.stop,
         )
         for step in steps:
             try:

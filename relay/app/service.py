@@ -39,7 +39,6 @@ from relay.app.parts import Parts
 from relay.core.tokens import Signer
 from relay.errors import RelayError, UsageError
 from relay.settings import Settings
-from relay.store.database import path_of
 from relay.store.store import Store
 
 log = Logger(namespace="relay.app")
@@ -82,7 +81,7 @@ class Relay(MultiService):
         self.reactor = reactor
         self.clock = MonotonicClock(reactor)
         self.listeners = Listeners()
-        self.store = Store(path_of(self.settings.store.url))
+        self.store = Store(self.settings.store.url, self.settings.store.password)
         self.signer: Signer | None = None
         self.parts: Parts | None = None
         self.writer: LogWriter | None = None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sqlite3
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,7 +10,8 @@ from typing import TypeVar
 
 from relay.app.config import ENVIRONMENT, Loaded, load
 from relay.errors import RelayError
-from relay.store.database import connect, in_transaction, path_of
+from relay.store.connection import Connection, in_transaction
+from relay.store.database import connect
 
 T = TypeVar("T")
 
@@ -50,16 +50,17 @@ def loaded(args: argparse.Namespace) -> Loaded:
 
 
 @contextmanager
-def store(args: argparse.Namespace) -> Iterator[sqlite3.Connection]:
+def store(args: argparse.Namespace) -> Iterator[Connection]:
     """The store of the configuration; the relay may be running on it."""
-    connection = connect(path_of(loaded(args).settings.store.url))
+    settings = loaded(args).settings.store
+    connection = connect(settings.url, settings.password)
     try:
         yield connection
     finally:
         connection.close()
 
 
-def change(args: argparse.Namespace, work: Callable[[sqlite3.Connection], T]) -> T:
+def change(args: argparse.Namespace, work: Callable[[Connection], T]) -> T:
     """Do ``work`` in one transaction on the store."""
     with store(args) as connection:
         return in_transaction(connection, work)

@@ -24,6 +24,7 @@ COMMANDS = {
     "replay": ("relay.cli.replay", "play a recorded terminal against a relay, or scrub the recording"),
     "check-config": ("relay.cli.check_config", "every fault of a configuration file at once"),
     "terminal": ("relay.cli.terminal", "the known terminals: add, list, remove, import"),
+    "backup": ("relay.cli.backup", "copy the store while the relay runs"),
     "user": ("relay.cli.user", "users and their roles"),
     "token": ("relay.cli.token", "make API tokens and signed media tokens"),
 }

@@ -13,7 +13,6 @@ import argparse
 import csv
 import io
 import json
-import sqlite3
 import sys
 import time
 from collections.abc import Callable
@@ -23,6 +22,7 @@ from typing import Any
 
 from relay.cli.common import InputError, add_config_option, as_argument, change, edition, phone, plate_color, say, store
 from relay.store import terminals
+from relay.store.connection import Connection
 from relay.store.errors import StoreConflictError
 from relay.store.terminals import KnownTerminal
 
@@ -93,7 +93,7 @@ def _add(args: argparse.Namespace) -> int:
     if args.disabled:
         given["enabled"] = False
 
-    def work(connection: sqlite3.Connection) -> bool:
+    def work(connection: Connection) -> bool:
         known = terminals.get(connection, given["phone"])
         if known is not None and not args.replace:
             raise StoreConflictError(f"terminal {known.phone} is known already; --replace changes it")
@@ -122,7 +122,7 @@ def _remove(args: argparse.Namespace) -> int:
         say("jt1078relay terminal remove: which one? --phone PHONE")
         return 2
 
-    def work(connection: sqlite3.Connection) -> None:
+    def work(connection: Connection) -> None:
         missing = [number for number in numbers if not terminals.remove(connection, number)]
         if missing:
             raise InputError(f"not known: {', '.join(missing)}; nothing was removed")
@@ -140,7 +140,7 @@ def _import(args: argparse.Namespace) -> int:
     data = sys.stdin.buffer.read() if args.file == "-" else Path(args.file).read_bytes()
     rows, faults = read_csv(data)
 
-    def work(connection: sqlite3.Connection) -> tuple[int, int]:
+    def work(connection: Connection) -> tuple[int, int]:
         added = changed = 0
         for line, row in rows:
             code = row.pop("code", "")

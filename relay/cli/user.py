@@ -10,13 +10,13 @@ import argparse
 import getpass
 import json
 import secrets
-import sqlite3
 import sys
 import time
 from pathlib import Path
 
 from relay.cli.common import InputError, add_config_option, change, store
 from relay.store import users
+from relay.store.connection import Connection
 
 PASSWORD_MIN = 8
 
@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _remove(connection: sqlite3.Connection, names: list[str]) -> None:
+def _remove(connection: Connection, names: list[str]) -> None:
     missing = [name for name in names if not users.remove(connection, name)]
     if missing:
         raise InputError(f"there is no user {', '.join(missing)}; nobody was removed")

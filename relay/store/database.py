@@ -1,108 +1,54 @@
-"""The SQLite file: where it is, how it is opened, and the one thread that uses it.
+"""The database and the one thread that uses it.
 
     reactor thread                         store thread
     submit(work) ── bounded queue ──►  work(connection) in a transaction
     Deferred     ◄── call_in_reactor ──  result or StoreError
 
-SQLite blocks (a checkpoint, another process' lock, a slow disk), therefore nothing of it runs in the reactor's thread. One thread with
-one connection means that writes queue up here instead of fighting over the file's lock. Other processes (``jt1078relay terminal add``)
-write the same file: write-ahead log and a busy time-out make that work, and since everything is read through, what they write is seen.
+A database blocks (a checkpoint, another process' lock, a slow disk, a server that is being restarted), therefore nothing of it runs in the
+reactor's thread. One thread with one connection means that writes queue up here instead of fighting over the file's lock. Other processes
+(``jt1078relay terminal add``) write the same store: write-ahead log and a busy time-out make that work, and since everything is read through,
+what they write is seen. A connection that was lost is made anew for the next job.
 
 The reactor is not named here: ``start(call_in_reactor)`` takes its ``callFromThread``.
 """
 
 from __future__ import annotations
 
-import os
 import queue
-import sqlite3
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from twisted.internet.defer import Deferred, fail, succeed
 
-from relay.errors import ConfigError, RelayError
+from relay.errors import RelayError
+from relay.store import postgres, sqlite
+from relay.store.connection import Connection, T, Work, in_transaction, reading
 from relay.store.errors import StoreError
-from relay.store.schema import migrate
 
-T = TypeVar("T")
-Work = Callable[[sqlite3.Connection], T]
-How = Callable[[sqlite3.Connection, Work[Any]], Any]
+How = Callable[[Connection, Work[Any]], Any]
 
 QUEUE_MAX = 20000  #: as many as terminals may register at once after a restart (limits.terminals_max); beyond it the disk has stalled
 BUSY_S = 30.0  #: how long the thread waits for another process' write lock; nothing but the queue grows meanwhile
 COMMAND_BUSY_S = 10.0  #: the same for a command, where somebody waits at the prompt
 
 
-def path_of(url: str) -> Path:
-    """``sqlite:///relative`` and ``sqlite:////absolute`` as a path."""
-    if not url.startswith("sqlite:///") or url.endswith("/") or "?" in url:
-        raise ConfigError("store.url", 'must be "sqlite:///relative/path" or "sqlite:////absolute/path"')
-    return Path(url.removeprefix("sqlite:///"))
-
-
-def url_of(path: Path) -> str:
-    """The other way."""
-    return f"sqlite:///{path}"
-
-
-def connect(path: Path, busy_s: float = COMMAND_BUSY_S) -> sqlite3.Connection:
-    """Open (and make, and migrate) the file; directories and file are readable by their owner only."""
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-        connection = sqlite3.connect(path, timeout=busy_s, isolation_level=None)
-    except OSError as problem:
-        raise StoreError(f"the store {path} cannot be opened: {problem.strerror}") from None
-    except sqlite3.Error as problem:
-        raise StoreError(f"the store {path} cannot be opened: {problem}") from None
-    try:
-        # WAL: readers and one writer at once. NORMAL: a power cut may lose the last commits, never the file.
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = NORMAL")
-        connection.execute("PRAGMA foreign_keys = ON")
-        migrate(connection)
-    except sqlite3.Error as problem:
-        connection.close()
-        raise StoreError(f"the store {path} cannot be used: {problem}") from None
-    except StoreError as problem:
-        connection.close()
-        raise StoreError(f"{path}: {problem}") from None
-    return connection
-
-
-def in_transaction(connection: sqlite3.Connection, work: Work[T]) -> T:
-    """Run ``work`` all or nothing; what SQLite refuses becomes StoreError."""
-    try:
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            result = work(connection)
-        except BaseException:
-            connection.execute("ROLLBACK")
-            raise
-        connection.execute("COMMIT")
-    except sqlite3.Error as problem:
-        if connection.in_transaction:  # the COMMIT itself failed: disk full
-            connection.execute("ROLLBACK")
-        raise StoreError(f"the store refused: {problem}") from problem
-    return result
-
-
-def reading(connection: sqlite3.Connection, work: Work[T]) -> T:
-    """Run a ``work`` that only reads, without taking the writers' lock."""
-    try:
-        return work(connection)
-    except sqlite3.Error as problem:
-        raise StoreError(f"the store cannot be read: {problem}") from problem
+def connect(url: str | Path, password: str = "", busy_s: float = COMMAND_BUSY_S) -> Connection:
+    """Open (and make, and migrate) the store that a URL names; a path is an SQLite file. Raises StoreError, ConfigError."""
+    if isinstance(url, Path):
+        return sqlite.connect(url, busy_s)
+    if postgres.is_postgres(url):
+        return postgres.connect(url, password, busy_s)
+    return sqlite.connect(sqlite.path_of(url), busy_s)
 
 
 class Database:
     """The thread, its queue, and the way back into the reactor."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, url: str, password: str = "") -> None:
+        self.url = url
+        self._password = password
         self.queue_max = QUEUE_MAX
         self._jobs: queue.SimpleQueue[tuple[How, Work[Any], Deferred[Any]] | None] = queue.SimpleQueue()
         self._waiting = 0  # jobs that have not answered; touched in the reactor's thread only
@@ -116,15 +62,21 @@ class Database:
         return self._waiting
 
     def start(self, call_in_reactor: Callable[..., object]) -> None:
-        """Open the file (in this thread, so that a fault is an exception here) and start the thread."""
-        connect(self.path, BUSY_S).close()
+        """Open the store (in this thread, so that a fault is an exception here) and start the thread."""
+        self._connect().close()
         self._call_in_reactor = call_in_reactor
         self._closed = Deferred()
         self._thread = threading.Thread(target=self._run, name="store", daemon=True)
         self._thread.start()
 
+    def _connect(self) -> Connection:
+        connection = connect(self.url, self._password, BUSY_S)
+        if isinstance(connection, postgres.PostgresConnection):
+            connection.listen()
+        return connection
+
     def stop(self) -> Deferred[None]:
-        """Finish what is queued, close the file, and fire."""
+        """Finish what is queued, close the store, and fire."""
         if self._closed is None:
             return succeed(None)
         thread, self._thread = self._thread, None
@@ -174,12 +126,12 @@ class Database:
         call_in_reactor, closed = self._call_in_reactor, self._closed
         if call_in_reactor is None or closed is None:
             return
-        connection: sqlite3.Connection | None = None
+        connection: Connection | None = None
         while (job := self._jobs.get()) is not None:
             how, work, done = job
             try:
                 if connection is None:
-                    connection = connect(self.path, BUSY_S)
+                    connection = self._connect()
                 result: Any = how(connection, work)
                 ok = True
             except RelayError as problem:
@@ -187,6 +139,8 @@ class Database:
             except Exception as problem:
                 # a bug in ``work``: the thread must live on, and the caller's Deferred carries it to where it is logged
                 result, ok = problem, False
+            if isinstance(connection, postgres.PostgresConnection) and connection.lost:
+                connection = None
             call_in_reactor(self._finish, done, ok, result)
         if connection is not None:
             connection.close()

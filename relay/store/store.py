@@ -1,15 +1,18 @@
-"""The store as the rest of the program sees it: ``store.terminals`` and ``store.users`` over one Database."""
+"""The store as the rest of the program sees it: one object a table over one Database."""
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
 from twisted.internet.defer import Deferred
 
+from relay.store.audit import AuditStore
+from relay.store.connection import Connection
 from relay.store.database import Database
+from relay.store.postgres import PostgresConnection, is_postgres
 from relay.store.schema import version
+from relay.store.sqlite import path_of, url_of
 from relay.store.terminals import TerminalStore
 from relay.store.users import UserStore
 
@@ -17,36 +20,41 @@ from relay.store.users import UserStore
 class Store:
     """Everything that is kept. ``start`` and ``stop`` it; all other methods answer with Deferreds."""
 
-    def __init__(self, path: Path) -> None:
-        self.database = Database(path)
+    def __init__(self, url: str | Path, password: str = "") -> None:
+        self.database = Database(url_of(url) if isinstance(url, Path) else url, password)
         self.terminals = TerminalStore(self.database)
         self.users = UserStore(self.database)
+        self.audit = AuditStore(self.database)
 
     @property
     def path(self) -> Path:
         """The SQLite file."""
-        return self.database.path
+        return path_of(self.database.url)
 
     def start(self, call_in_reactor: Callable[..., object]) -> None:
-        """Open, make and migrate the file; raises StoreError. ``call_in_reactor`` is the reactor's ``callFromThread``."""
+        """Open, make and migrate the store; raises StoreError. ``call_in_reactor`` is the reactor's ``callFromThread``."""
         self.database.start(call_in_reactor)
 
     def stop(self) -> Deferred[None]:
-        """Fires when what was asked for is written and the file is closed."""
+        """Fires when what was asked for is written and the store is closed."""
         return self.database.stop()
 
     def check(self) -> Deferred[None]:
-        """Write something that changes nothing; fails with StoreError when the file cannot be written."""
+        """Write something that changes nothing; fails with StoreError when the store cannot be written."""
+        statement = "UPDATE schema_version SET number = number" if is_postgres(self.database.url) else ""
 
-        def work(connection: sqlite3.Connection) -> None:
-            connection.execute(f"PRAGMA user_version = {version(connection)}")
+        def work(connection: Connection) -> None:
+            connection.execute(statement or f"PRAGMA user_version = {version(connection)}")
 
         return self.database.write(work)
 
     def changes(self) -> Deferred[int]:
-        """A number that differs after another process (a command) has written: cheap enough to ask every few seconds."""
+        """A number that differs after another process (a command) has changed the known terminals: cheap enough to ask every few seconds."""
 
-        def work(connection: sqlite3.Connection) -> int:
+        def work(connection: Connection) -> int:
+            if isinstance(connection, PostgresConnection):
+                connection.execute("SELECT 1")  # brings what was told meanwhile
+                return connection.pid * 1_000_000 + connection.changes  # a new connection may have missed something
             number: int = connection.execute("PRAGMA data_version").fetchone()[0]
             return number
 

@@ -11,13 +11,13 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from twisted.internet.defer import Deferred
 
 from relay.identity import phone_key
+from relay.store.connection import NO_LIMIT, Connection
 from relay.store.database import Database
 from relay.store.errors import StoreConflictError
 
@@ -63,13 +63,13 @@ def _row(row: Sequence[object]) -> KnownTerminal:
     return KnownTerminal(*values)  # type: ignore[arg-type]  # the table is STRICT
 
 
-def get(connection: sqlite3.Connection, number: str) -> KnownTerminal | None:
+def get(connection: Connection, number: str) -> KnownTerminal | None:
     """The terminal with this number, zeros in front or not."""
     row = connection.execute(f"SELECT {_COLUMNS} FROM terminals WHERE key = ?", (phone_key(number),)).fetchone()  # noqa: S608
     return _row(row) if row else None
 
 
-def resolve(connection: sqlite3.Connection, name: str) -> KnownTerminal | None:
+def resolve(connection: Connection, name: str) -> KnownTerminal | None:
     """The terminal that a number, an alias or a plate names; a plate that two terminals carry names none."""
     found = get(connection, name)
     if found is not None:
@@ -81,26 +81,26 @@ def resolve(connection: sqlite3.Connection, name: str) -> KnownTerminal | None:
     return None
 
 
-def list_all(connection: sqlite3.Connection, limit: int = -1, offset: int = 0) -> list[KnownTerminal]:
+def list_all(connection: Connection, limit: int = NO_LIMIT, offset: int = 0) -> list[KnownTerminal]:
     """All of them, by number."""
     rows = connection.execute(f"SELECT {_COLUMNS} FROM terminals ORDER BY key LIMIT ? OFFSET ?", (limit, offset))  # noqa: S608
     return [_row(row) for row in rows]
 
 
-def count(connection: sqlite3.Connection) -> int:
+def count(connection: Connection) -> int:
     """How many there are."""
     number: int = connection.execute("SELECT COUNT(*) FROM terminals").fetchone()[0]
     return number
 
 
-def add(connection: sqlite3.Connection, terminal: KnownTerminal, now: float, code: str = "") -> KnownTerminal:
+def add(connection: Connection, terminal: KnownTerminal, now: float, code: str = "") -> KnownTerminal:
     """Insert; StoreConflictError when the number or the alias is taken."""
     if get(connection, terminal.phone) is not None:
         raise StoreConflictError(f"terminal {terminal.phone} is known already")
     return upsert(connection, terminal, now, code)
 
 
-def upsert(connection: sqlite3.Connection, terminal: KnownTerminal, now: float, code: str = "") -> KnownTerminal:
+def upsert(connection: Connection, terminal: KnownTerminal, now: float, code: str = "") -> KnownTerminal:
     """Insert, or change everything but the authentication code and the times; StoreConflictError when the alias belongs to another."""
     key = terminal.key
     if terminal.alias:
@@ -115,7 +115,7 @@ def upsert(connection: sqlite3.Connection, terminal: KnownTerminal, now: float, 
         ON CONFLICT (key) DO UPDATE SET phone = excluded.phone, plate = excluded.plate, plate_color = excluded.plate_color,
             alias = excluded.alias, manufacturer = excluded.manufacturer, model = excluded.model, terminal_id = excluded.terminal_id,
             edition = excluded.edition, enabled = excluded.enabled, origin = excluded.origin,
-            registered_at = COALESCE(excluded.registered_at, registered_at)
+            registered_at = COALESCE(excluded.registered_at, terminals.registered_at)
         """,
         (
             key,
@@ -139,7 +139,7 @@ def upsert(connection: sqlite3.Connection, terminal: KnownTerminal, now: float, 
     return stored if stored is not None else terminal
 
 
-def remove(connection: sqlite3.Connection, number: str) -> bool:
+def remove(connection: Connection, number: str) -> bool:
     """Forget it; False when it was not known."""
     return connection.execute("DELETE FROM terminals WHERE key = ?", (phone_key(number),)).rowcount > 0
 
@@ -148,7 +148,7 @@ def _hash(salt: bytes, code: str) -> bytes:
     return hashlib.sha256(salt + code.encode("utf-8", "surrogatepass")).digest()
 
 
-def set_auth_code(connection: sqlite3.Connection, number: str, code: str, now: float) -> bool:
+def set_auth_code(connection: Connection, number: str, code: str, now: float) -> bool:
     """Remember the code's hash; an empty code takes the former one away. False when the terminal is not known."""
     salt = secrets.token_bytes(16) if code else None
     hashed = _hash(salt, code) if salt else None
@@ -157,7 +157,7 @@ def set_auth_code(connection: sqlite3.Connection, number: str, code: str, now: f
     return cursor.rowcount > 0
 
 
-def verify_auth_code(connection: sqlite3.Connection, number: str, code: str) -> bool:
+def verify_auth_code(connection: Connection, number: str, code: str) -> bool:
     """Whether this is the code; a terminal that is unknown, refused or has no code fails like a wrong one, in the same time."""
     row = connection.execute("SELECT auth_salt, auth_hash, enabled FROM terminals WHERE key = ?", (phone_key(number),)).fetchone()
     salt, hashed, enabled = row if row else (None, None, 0)
@@ -183,7 +183,7 @@ class TerminalStore:
         """By number, alias or plate."""
         return self._database.read(lambda connection: resolve(connection, name))
 
-    def list(self, limit: int = -1, offset: int = 0) -> Deferred[list[KnownTerminal]]:
+    def list(self, limit: int = NO_LIMIT, offset: int = 0) -> Deferred[list[KnownTerminal]]:
         return self._database.read(lambda connection: list_all(connection, limit, offset))
 
     def count(self) -> Deferred[int]:
@@ -203,7 +203,7 @@ class TerminalStore:
         """Make a code, store its hash, and give the code for 0x8100; ``""`` when the terminal is not known."""
         code = new_auth_code()
 
-        def work(connection: sqlite3.Connection) -> str:
+        def work(connection: Connection) -> str:
             return code if set_auth_code(connection, number, code, now) else ""
 
         return self._database.write(work)
@@ -217,7 +217,7 @@ class TerminalStore:
     def registered(self, seen: KnownTerminal, now: float) -> Deferred[KnownTerminal]:
         """Note what a 0x0100 told: what the operator wrote stays, what was empty is filled in; an unknown terminal is added."""
 
-        def work(connection: sqlite3.Connection) -> KnownTerminal:
+        def work(connection: Connection) -> KnownTerminal:
             known = get(connection, seen.phone)
             row = replace(seen, registered_at=now)
             if known is not None:

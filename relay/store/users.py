@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-import sqlite3
 from dataclasses import dataclass
 
 from twisted.internet.defer import Deferred
 
+from relay.store.connection import Connection
 from relay.store.database import Database
 from relay.store.errors import StoreConflictError
 
@@ -33,19 +33,19 @@ def _hash(password: str, salt: bytes, n: int, r: int, p: int) -> bytes:
     return hashlib.scrypt(password.encode("utf-8", "surrogatepass"), salt=salt, n=n, r=r, p=p, maxmem=256 * n * r, dklen=32)
 
 
-def get(connection: sqlite3.Connection, name: str) -> User | None:
+def get(connection: Connection, name: str) -> User | None:
     """The user of this name."""
     row = connection.execute("SELECT name, role, enabled, added_at FROM users WHERE name = ?", (name,)).fetchone()
     return User(row[0], row[1], bool(row[2]), row[3]) if row else None
 
 
-def list_all(connection: sqlite3.Connection) -> list[User]:
+def list_all(connection: Connection) -> list[User]:
     """All of them, by name."""
     rows = connection.execute("SELECT name, role, enabled, added_at FROM users ORDER BY name")
     return [User(row[0], row[1], bool(row[2]), row[3]) for row in rows]
 
 
-def add(connection: sqlite3.Connection, name: str, role: str, password: str, now: float) -> User:
+def add(connection: Connection, name: str, role: str, password: str, now: float) -> User:
     """Insert; StoreConflictError when the name is taken."""
     if get(connection, name) is not None:
         raise StoreConflictError(f"user {name} exists already")
@@ -58,12 +58,12 @@ def add(connection: sqlite3.Connection, name: str, role: str, password: str, now
     return User(name, role, True, now)
 
 
-def remove(connection: sqlite3.Connection, name: str) -> bool:
+def remove(connection: Connection, name: str) -> bool:
     """Forget the user; False when there was none."""
     return connection.execute("DELETE FROM users WHERE name = ?", (name,)).rowcount > 0
 
 
-def set_password(connection: sqlite3.Connection, name: str, password: str) -> bool:
+def set_password(connection: Connection, name: str, password: str) -> bool:
     """Change the password; False when there is no such user."""
     salt = secrets.token_bytes(16)
     hashed = _hash(password, salt, SCRYPT_N, SCRYPT_R, SCRYPT_P)
@@ -72,7 +72,7 @@ def set_password(connection: sqlite3.Connection, name: str, password: str) -> bo
     return cursor.rowcount > 0
 
 
-def check_password(connection: sqlite3.Connection, name: str, password: str) -> User | None:
+def check_password(connection: Connection, name: str, password: str) -> User | None:
     """The user when name and password are right; an unknown name takes as long as a wrong password."""
     row = connection.execute("SELECT salt, hash, n, r, p, enabled FROM users WHERE name = ?", (name,)).fetchone()
     salt, hashed, n, r, p, enabled = row if row else (bytes(16), bytes(32), SCRYPT_N, SCRYPT_R, SCRYPT_P, 0)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from relay.core.alias import Resolver
+from relay.core.audit import Audit
 from relay.core.events import Events
 from relay.core.link import RequestError
 from relay.core.live import Live, StartFailed
@@ -16,6 +17,7 @@ from relay.hub.registry import Registry
 from relay.settings import Settings
 from relay.store.errors import StoreError
 from relay.web import openapi
+from relay.web.api_audit import AuditApi
 from relay.web.api_live import LiveApi, start_problem
 from relay.web.api_recordings import RecordingApi, Recordings
 from relay.web.api_relay import RelayApi
@@ -55,6 +57,7 @@ class WebParts:
     figures: Figures = field(default_factory=Figures)  #: more for ``/metrics``
     pages: dict[str, Page] | None = None  #: None: those of the package
     recordings: Recordings | None = None  #: None: none can be made
+    audit: Audit | None = None
 
 
 def translate(error: BaseException) -> Problem | None:
@@ -80,6 +83,7 @@ class Web:
         self.media = Media(parts.live.acquire, names, self.authenticator, parts.sinks, translate)
         addresses = PlayAddresses(parts.signer, settings.http, settings.auth, parts.wall)
         self.live = LiveApi(parts.live, parts.hub, names, addresses, parts.signer, settings.auth, parts.clock, parts.wall)
+        self.audit = parts.audit
         self.metrics = Metrics(Collector(parts.version, parts.hub, self._figures(parts)))
         self.relay = RelayApi(
             settings, parts.version, parts.demo, parts.hub, parts.terminals, parts.live, self.metrics, parts.problems, parts.wall
@@ -92,6 +96,7 @@ class Web:
                 *self.live.routes(),
                 *StreamApi(parts.hub, parts.wall, self.live.end).routes(),
                 *RecordingApi(parts.recordings, names).routes(),
+                *(AuditApi(parts.audit).routes() if parts.audit is not None else ()),
                 *self._feed_routes(),
                 *self.media.routes(),
             ],

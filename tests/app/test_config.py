@@ -6,6 +6,7 @@ import contextlib
 import re
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -143,7 +144,7 @@ def test_every_fault_is_told_at_once_with_its_key(tmp_path: Path) -> None:
         "http.trusted_proxies": 'must be addresses or networks such as "10.0.0.1" or "10.0.0.0/8", not \'10.0.0.0/33\'',
         "http.cors_origins": "must be a list of texts, not 'https://a.example'",
         "metrics.enabled": "must be true or false, not 1",
-        "store.url": 'must be "sqlite:///relative/path" or "sqlite:////absolute/path"',
+        "store.url": 'must be "sqlite:///relative/path", "sqlite:////absolute/path" or "postgresql://user@host/database"',
         "auth.signing_key": "shorter than 16 characters; `openssl rand -hex 32` makes a good one",
     }
 
@@ -188,6 +189,19 @@ def test_relative_paths_count_from_the_file(tmp_path: Path) -> None:
 
 
 # -- what must fit together
+
+
+def test_postgresql_keeps_its_url_and_files_go_beside_the_configuration(tmp_path: Path) -> None:
+    def store(text: str) -> Any:
+        path = tmp_path / "a.toml"
+        path.write_text(f"[store]\n{text}")
+        return load(str(path)).settings.store
+
+    plain = store('url = "postgresql://ann@db.example/relay"')
+    assert (plain.url, plain.directory) == ("postgresql://ann@db.example/relay", str(tmp_path / "jt1078relay-data"))
+    assert store('url = "postgresql://ann@/relay"\ndirectory = "files"').directory == str(tmp_path / "files")
+    assert store('directory = "files"').url == f"sqlite:///{tmp_path / 'jt1078relay-data' / 'relay.db'}"
+    assert "names no database" in faults(tmp_path, '[store]\nurl = "postgresql://db.example"')["store.url"]
 
 
 def test_two_listeners_on_one_port_are_a_fault_of_the_second(tmp_path: Path) -> None:

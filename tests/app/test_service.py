@@ -34,6 +34,7 @@ from relay.store import terminals
 from relay.store.database import connect, in_transaction
 from relay.store.schema import LATEST
 from tests.conftest import LoggedErrors
+from tests.postgres import Server
 
 PHONE = "013800138000"
 
@@ -109,6 +110,18 @@ async def answer(port: int, path: str, token: str = "", tls: bool = False) -> tu
     await until(lambda: client.over, path)
     head, _, body = client.data.partition(b"\r\n\r\n")
     return int(head.split()[1]), json.loads(body) if body[:1] in (b"{", b"[") else body
+
+
+async def test_the_store_may_be_postgresql(tmp_path: Path, postgres: Server) -> None:
+    url = postgres.fresh()
+    relay = await started(make(tmp_path, store={"url": url, "directory": str(tmp_path)}, terminals={"registration": "first-seen"}))
+    terminal = SimulatedTerminal(PHONE, reactor, TerminalOptions(port=relay.listeners.port("terminals.tcp_port"), host="127.0.0.1"))
+    terminal.start()
+    await until(lambda: terminal.online, "online")
+    await terminal.stop()
+    await relay.stopService()
+    assert postgres.psql("SELECT key, origin, auth_hash IS NOT NULL FROM terminals", url) == "13800138000|first-seen|t"
+    assert (tmp_path / "signing.key").exists()
 
 
 async def test_it_starts_on_every_socket_and_stops_without_leaving_anything(tmp_path: Path) -> None:

@@ -36,6 +36,7 @@ EXCEPTIONS = {
 THIRD_PARTY = {
     # the extra `media` is looked for when a track is transcoded, and only there
     "hub": {"av"},
+    "store": {"psycopg"},  # the extra `postgres`, looked for when store.url names a server
     "net": {"OpenSSL", "service_identity", "zope"},
     "web": {"msgspec", "prometheus_client", "OpenSSL", "wsproto", "zope"},
     "sim": {"av", "zope"},

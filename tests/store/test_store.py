@@ -12,7 +12,8 @@ import pytest_twisted
 from twisted.internet import reactor
 
 from relay.store import database, terminals
-from relay.store.database import connect, in_transaction
+from relay.store.connection import Connection, in_transaction
+from relay.store.database import connect
 from relay.store.errors import StoreConflictError, StoreError
 from relay.store.schema import LATEST
 from relay.store.store import Store
@@ -22,7 +23,7 @@ ONE = KnownTerminal("013800138000", plate="粤B12345")
 
 
 @pytest_twisted.async_yield_fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
+async def file(tmp_path: Path) -> AsyncIterator[Store]:
     made = Store(tmp_path / "data" / "relay.db")
     made.start(reactor.callFromThread)  # type: ignore[attr-defined]
     yield made
@@ -64,6 +65,10 @@ async def test_registration_fills_in_what_the_operator_left_out(store: Store) ->
     assert (fresh.origin, fresh.added_at, fresh.registered_at) == ("first-seen", 10.0, 10.0)
 
 
+async def test_the_store_says_whether_it_can_be_written(store: Store) -> None:
+    await store.check()
+
+
 async def test_users(store: Store) -> None:
     await store.users.add("ann", "admin", "correct horse", 1.0)
     assert await store.users.check_password("ann", "wrong horse") is None
@@ -79,7 +84,7 @@ async def test_users(store: Store) -> None:
 async def test_what_a_command_adds_is_seen_without_a_restart(store: Store) -> None:
     assert await store.terminals.get("13800138000") is None
     before = await store.changes()
-    command = connect(store.path)
+    command = connect(store.database.url)
     in_transaction(command, lambda c: terminals.add(c, ONE, 1.0, "code"))
     assert await store.terminals.verify_auth_code("13800138000", "code")
     assert await store.changes() != before
@@ -88,11 +93,11 @@ async def test_what_a_command_adds_is_seen_without_a_restart(store: Store) -> No
     assert await store.terminals.get("13800138000") is None
 
 
-async def test_another_process_lock_is_waited_for_without_stopping_the_reactor(store: Store) -> None:
-    command = sqlite3.connect(store.path, isolation_level=None)
+async def test_another_process_lock_is_waited_for_without_stopping_the_reactor(file: Store) -> None:
+    command = sqlite3.connect(file.path, isolation_level=None)
     command.execute("BEGIN IMMEDIATE")
-    write = store.terminals.add(ONE, 1.0)
-    assert await store_is_busy(store)
+    write = file.terminals.add(ONE, 1.0)
+    assert await store_is_busy(file)
     assert not write.called
     command.execute("COMMIT")
     command.close()
@@ -123,18 +128,18 @@ async def test_a_lock_that_stays_is_an_error_in_words(tmp_path: Path, monkeypatc
     await store.stop()
 
 
-async def test_the_queue_is_bounded(store: Store) -> None:
-    command = sqlite3.connect(store.path, isolation_level=None)
+async def test_the_queue_is_bounded(file: Store) -> None:
+    command = sqlite3.connect(file.path, isolation_level=None)
     command.execute("BEGIN IMMEDIATE")
-    store.database.queue_max = 3
-    accepted = [store.terminals.add(KnownTerminal(str(n)), 1.0) for n in range(1, 4)]
+    file.database.queue_max = 3
+    accepted = [file.terminals.add(KnownTerminal(str(n)), 1.0) for n in range(1, 4)]
     with pytest.raises(StoreError, match="does not keep up: 3 operations wait"):
-        await store.terminals.add(KnownTerminal("4"), 1.0)
+        await file.terminals.add(KnownTerminal("4"), 1.0)
     command.execute("COMMIT")
     command.close()
     for deferred in accepted:
         await deferred
-    assert await store.terminals.count() == 3
+    assert await file.terminals.count() == 3
 
 
 async def test_stopping_finishes_what_was_asked_for(tmp_path: Path) -> None:
@@ -153,7 +158,7 @@ async def test_stopping_finishes_what_was_asked_for(tmp_path: Path) -> None:
 
 
 async def test_a_bug_in_the_work_reaches_the_caller_and_the_thread_lives(store: Store) -> None:
-    def wrong(connection: sqlite3.Connection) -> None:
+    def wrong(connection: Connection) -> None:
         connection.execute("INSERT INTO terminals (key, phone, added_at) VALUES ('1', '1', 0)")
         raise ZeroDivisionError
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from relay.store import terminals
+from relay.store.connection import Connection
 from relay.store.database import connect
 from relay.store.errors import StoreConflictError
 from relay.store.terminals import KnownTerminal
@@ -17,14 +16,7 @@ from relay.store.terminals import KnownTerminal
 FULL = KnownTerminal("013800138000", "粤B12345", 2, "bus-7", "70111", "X1-H", "T000001", 2019)
 
 
-@pytest.fixture
-def connection(tmp_path: Path) -> Iterator[sqlite3.Connection]:
-    opened = connect(tmp_path / "a.db")
-    yield opened
-    opened.close()
-
-
-def test_what_is_added_comes_back(connection: sqlite3.Connection) -> None:
+def test_what_is_added_comes_back(connection: Connection) -> None:
     stored = terminals.add(connection, FULL, 100.0)
     assert stored == replace(FULL, added_at=100.0)
     assert terminals.list_all(connection) == [stored]
@@ -32,7 +24,7 @@ def test_what_is_added_comes_back(connection: sqlite3.Connection) -> None:
 
 
 @pytest.mark.parametrize("number", ["013800138000", "13800138000", "00000000013800138000", " 13800138000 "])
-def test_zeros_in_front_do_not_matter(connection: sqlite3.Connection, number: str) -> None:
+def test_zeros_in_front_do_not_matter(connection: Connection, number: str) -> None:
     terminals.add(connection, FULL, 0.0)
     found = terminals.get(connection, number)
     assert found is not None
@@ -41,7 +33,7 @@ def test_zeros_in_front_do_not_matter(connection: sqlite3.Connection, number: st
         terminals.add(connection, KnownTerminal(number.strip()), 0.0)
 
 
-def test_a_name_is_a_number_an_alias_or_a_plate(connection: sqlite3.Connection) -> None:
+def test_a_name_is_a_number_an_alias_or_a_plate(connection: Connection) -> None:
     terminals.add(connection, FULL, 0.0)
     for name in ("13800138000", "bus-7", "粤B12345"):
         found = terminals.resolve(connection, name)
@@ -51,20 +43,20 @@ def test_a_name_is_a_number_an_alias_or_a_plate(connection: sqlite3.Connection) 
     assert terminals.resolve(connection, "") is None
 
 
-def test_a_plate_of_two_terminals_names_none(connection: sqlite3.Connection) -> None:
+def test_a_plate_of_two_terminals_names_none(connection: Connection) -> None:
     terminals.add(connection, FULL, 0.0)
     terminals.add(connection, KnownTerminal("13800138001", plate=FULL.plate), 0.0)
     assert terminals.resolve(connection, FULL.plate) is None
 
 
-def test_an_alias_is_one_terminals(connection: sqlite3.Connection) -> None:
+def test_an_alias_is_one_terminals(connection: Connection) -> None:
     terminals.add(connection, FULL, 0.0)
     with pytest.raises(StoreConflictError, match="alias bus-7 belongs to terminal 013800138000"):
         terminals.add(connection, KnownTerminal("13800138001", alias="bus-7"), 0.0)
     terminals.upsert(connection, replace(FULL, plate="粤B1"), 0.0)
 
 
-def test_a_change_keeps_code_and_times(connection: sqlite3.Connection) -> None:
+def test_a_change_keeps_code_and_times(connection: Connection) -> None:
     terminals.add(connection, FULL, 100.0, "secret-1")
     terminals.upsert(connection, replace(FULL, plate="粤B99999", registered_at=150.0), 200.0)
     changed = terminals.upsert(connection, replace(FULL, plate="粤B99999"), 300.0)
@@ -72,7 +64,7 @@ def test_a_change_keeps_code_and_times(connection: sqlite3.Connection) -> None:
     assert terminals.verify_auth_code(connection, FULL.phone, "secret-1")
 
 
-def test_removed_is_gone_with_its_code(connection: sqlite3.Connection) -> None:
+def test_removed_is_gone_with_its_code(connection: Connection) -> None:
     terminals.add(connection, FULL, 0.0, "secret-1")
     assert terminals.remove(connection, "13800138000")
     assert not terminals.remove(connection, "13800138000")
@@ -80,7 +72,7 @@ def test_removed_is_gone_with_its_code(connection: sqlite3.Connection) -> None:
     assert not terminals.verify_auth_code(connection, "13800138000", "secret-1")
 
 
-def test_codes_are_told_right_from_wrong(connection: sqlite3.Connection) -> None:
+def test_codes_are_told_right_from_wrong(connection: Connection) -> None:
     terminals.add(connection, FULL, 0.0)
     assert not terminals.verify_auth_code(connection, FULL.phone, ""), "no code is set: not even the empty one fits"
     assert terminals.set_auth_code(connection, "13800138000", "secret-1", 5.0)
@@ -96,18 +88,20 @@ def test_codes_are_told_right_from_wrong(connection: sqlite3.Connection) -> None
     assert not terminals.set_auth_code(connection, "999", "x", 0.0)
 
 
-def test_a_disabled_terminals_code_does_not_fit(connection: sqlite3.Connection) -> None:
+def test_a_disabled_terminals_code_does_not_fit(connection: Connection) -> None:
     terminals.add(connection, replace(FULL, enabled=False), 0.0, "secret-1")
     assert not terminals.verify_auth_code(connection, FULL.phone, "secret-1")
 
 
-def test_the_file_does_not_hold_the_code(connection: sqlite3.Connection, tmp_path: Path) -> None:
+def test_the_file_does_not_hold_the_code(tmp_path: Path) -> None:
+    connection = connect(tmp_path / "a.db")
     terminals.add(connection, FULL, 0.0, "secret-code-planted")
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     assert b"secret-code-planted" not in (tmp_path / "a.db").read_bytes()
+    connection.close()
 
 
-def test_two_terminals_with_one_code_have_different_hashes(connection: sqlite3.Connection) -> None:
+def test_two_terminals_with_one_code_have_different_hashes(connection: Connection) -> None:
     terminals.add(connection, FULL, 0.0, "same")
     terminals.add(connection, KnownTerminal("2"), 0.0, "same")
     hashes = [row[0] for row in connection.execute("SELECT auth_hash FROM terminals")]
@@ -121,7 +115,7 @@ def test_codes_have_128_random_bits_in_few_characters() -> None:
     assert all(code.isascii() for code in codes)
 
 
-def test_paging(connection: sqlite3.Connection) -> None:
+def test_paging(connection: Connection) -> None:
     for number in range(5):
         terminals.add(connection, KnownTerminal(f"1380013800{number}"), 0.0)
     assert [t.phone[-1] for t in terminals.list_all(connection, 2, 3)] == ["3", "4"]

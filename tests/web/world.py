@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -104,8 +105,10 @@ class Source:
 class Relay(Server):
     """A relay whose web side is real."""
 
-    def __init__(self, media: dict[str, Any] | None = None, sinks: Any = None, **sections: Any) -> None:
-        """``sinks`` makes the sinks of real sockets."""
+    def __init__(
+        self, media: dict[str, Any] | None = None, sinks: Any = None, more: Callable[[Relay], dict[str, Any]] | None = None, **sections: Any
+    ) -> None:
+        """``sinks`` makes the sinks of real sockets, ``more`` further parts of the web side."""
         row = KnownTerminal(phone=PHONE, plate="粤B12345", plate_color=1, alias="bus-17")
         self.core = World(Rows(row, KnownTerminal(phone="013900139000", plate="粤C00001")))
         self.clock = self.core.clock
@@ -130,6 +133,7 @@ class Relay(Server):
                 settings=self.settings, clock=self.clock, wall=self.wall, signer=self.signer, rows=self.rows, terminals=self.core.terminals,
                 resolver=resolver, hub=self.hub, live=self.live, events=self.core.events, sinks=sinks or self.make_sink, version="1.2.3",
                 problems=lambda: self.problems, pages={"index.html": Page(b"<html>", "text/html; charset=utf-8", '"tag"')},
+                **(more(self) if more is not None else {}),
             )
         )  # fmt: skip
         self.site: Site = self.web.site
