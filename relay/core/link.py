@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from twisted.internet.defer import Deferred
@@ -75,6 +76,12 @@ class RefusedError(RequestError):
     def __init__(self, sim: str, message: str, result: int) -> None:
         super().__init__(sim, message)
         self.result = result
+
+
+class IncompleteReplyError(RequestError):
+    """Its answer came in sub-packages, and they stopped before it was whole."""
+
+    code = "incomplete_reply"
 
 
 class BadReplyError(RequestError):
@@ -150,8 +157,13 @@ class Link:
 
     # ---- requests -------------------------------------------------------------------------------------------------------
 
-    def request(self, message: Body, timeout_s: float | None = None, repeats: int | None = None) -> Deferred[Body]:
-        """Send and wait for the reply; the Deferred fails with a RequestError, and may be cancelled."""
+    def request(
+        self, message: Body, timeout_s: float | None = None, repeats: int | None = None, sent: Callable[[int], None] | None = None
+    ) -> Deferred[Body]:
+        """Send and wait for the reply; the Deferred fails with a RequestError, and may be cancelled.
+
+        ``sent`` is called with the message's serial before anything can answer to it.
+        """
         now = self._terminals.clock.seconds()
         holder: list[Request] = []
         waiting: Deferred[Body] = Deferred(lambda _: self.session.cancel(holder[0]))
@@ -161,6 +173,8 @@ class Link:
         except BusyError as problem:
             waiting.errback(TooManyRequestsError(self.sim, str(problem)))
             return waiting
+        if sent is not None:
+            sent(holder[0].serial)
         self.settle()
         return waiting
 
@@ -187,6 +201,9 @@ class Link:
         elif event.reason == "refused":
             word = RESULT_WORDS.get(event.result, f"result {event.result}")
             waiting.errback(RefusedError(self.sim, f"the terminal answered {name} with {event.result} ({word})", event.result))
+        elif event.reason == "incomplete":
+            text = f"the answer to {name} came in pieces, and they stopped before it was whole, {now - began:.1f} s after it was sent"
+            waiting.errback(IncompleteReplyError(self.sim, text))
         elif event.reason == "closed":
             waiting.errback(TerminalOfflineError(self.sim, f"the terminal's link was lost {now - began:.1f} s after {name} was sent"))
         else:

@@ -161,16 +161,19 @@ class Terminals:
 
     # ---- speaking to them -----------------------------------------------------------------------------------------------
 
-    def request(self, sim: str, message: Body, timeout_s: float | None = None, repeats: int | None = None) -> Deferred[Body]:
+    def request(
+        self, sim: str, message: Body, timeout_s: float | None = None, repeats: int | None = None, sent: Callable[[int], None] | None = None
+    ) -> Deferred[Body]:
         """Send a message and wait for its reply.
 
-        Fails with a RequestError: TerminalOfflineError, NoReplyError, RefusedError, BadReplyError, TooManyRequestsError. Without ``timeout_s`` it is
-        sent again as ``terminals.retries`` says before it fails.
+        Fails with a RequestError: TerminalOfflineError, NoReplyError, RefusedError, IncompleteReplyError, BadReplyError, TooManyRequestsError.
+        Without ``timeout_s`` it is sent again as ``terminals.retries`` says before it fails; while sub-packages of its answer arrive, either limit
+        moves on. ``sent`` is called with the message's serial before anything can answer to it.
         """
         terminal = self._online.get(phone_key(sim))
         if terminal is None or terminal.link is None:
             return fail(TerminalOfflineError(phone_key(sim), f"terminal {phone_key(sim)} is not online"))
-        return terminal.link.request(message, timeout_s, repeats)
+        return terminal.link.request(message, timeout_s, repeats, sent)
 
     def send(self, sim: str, message: Body) -> int | None:
         """Send a message whose reply is not awaited; gives its serial, None when the terminal is offline."""

@@ -168,6 +168,8 @@ class Session(Outbox):
             for lack in self._parts.missing(now):
                 self._ask_again(lack)
             for gone in self._parts.tick(now):
+                for verdict in self._requests.given_up(gone.msg_id) if self._requests is not None else ():
+                    self._judged(verdict, None, None, b"", "")
                 self._emit(GaveUp(gone.msg_id, f"{gone.received} of {gone.total} sub-packages of 0x{gone.msg_id:04X}: {gone.reason}"))
         if self._stranger_at and now >= self._stranger_at:
             self.end("wrong protocol")
@@ -308,6 +310,10 @@ class Session(Outbox):
             return
         if header.msg_id != TERMINAL_GENERAL and header.msg_id not in UNANSWERED_DOWN:
             self.answer(header)
+        if whole is None and self._requests is not None and len(self._requests):
+            reply_serial = _WORD.unpack_from(body)[0] if header.package_index == 1 and len(body) >= 2 else None
+            # a second more than the set lives without a new piece: its end is what ends the waiting
+            self._requests.piece(header.msg_id, reply_serial, now + self.options.subpackages.timeout_s + 1.0)
         if whole is not None:
             first = header.replace(serial=whole.serial, body_length=len(whole.body))
             self._whole(first, whole.body, True, now)

@@ -97,7 +97,7 @@ class Failed(NamedTuple):
     """A request is over without its answer."""
 
     request: Request
-    reason: str  #: "refused" "no reply" "unfinished" "closed"
+    reason: str  #: "refused" "no reply" "unfinished" "incomplete" (its answer came in pieces, and not all of them) "closed"
     result: int  #: of the 0x0001 that refused it
 
 

@@ -55,6 +55,10 @@ class Outbox:
         """Send a message that awaits nothing; gives the serial of its first frame."""
         return self._send(message)[0]
 
+    def forget_sent(self) -> None:
+        """Pieces sent so far are not repeated when asked for (a terminal without the memory for it)."""
+        self._sent = None
+
     def answer(self, header: Header, result: int = Result.OK) -> None:
         """The general answer (0x8001 or 0x0001) to one message."""
         general = PLATFORM_GENERAL if self.role is Role.PLATFORM else TERMINAL_GENERAL

@@ -4,6 +4,8 @@
       │  ──0x0001 result 0, a special answer is to follow──→ accepted ──special answer──→ done
       │  ──special answer───────────────────────────────────→ done        └─silence─→ failed "unfinished"
       │  ──0x0001 result 1, 2, 3────────────────────────────→ failed "refused"
+      │  ──a piece of the special answer──→ arriving ──the last one──→ done      (the time limit moves on with every piece)
+      │                                        └─the pieces stop───→ failed "incomplete"
       └──silence──→ sent again (same serial), T(N+1) = T(N) x (N+1) … at last failed "no reply"
 
 A request that had to be sent in sub-packages has several serials. Terminals acknowledge each piece, or the whole under
@@ -27,8 +29,8 @@ class Request:
     """One message sent that wants an answer."""
 
     __slots__ = (
-        "acked", "again_at", "context", "expect", "expires_at", "frames", "general_ends", "last_serial", "msg_id", "pause", "repeats",
-        "repeats_left", "serial",
+        "acked", "again_at", "arriving", "context", "expect", "expires_at", "frames", "general_ends", "last_serial", "msg_id", "pause",
+        "repeats", "repeats_left", "serial",
     )  # fmt: skip
 
     def __init__(
@@ -51,6 +53,7 @@ class Request:
         self.general_ends = TERMINAL_GENERAL in expect.final or PLATFORM_GENERAL in expect.final
         self.context = context  #: the caller's own
         self.acked: set[int] | None = None  #: serials acknowledged with result 0
+        self.arriving = False  #: its answer comes in sub-packages, and has begun
         self.repeats = 0  #: how often it was sent again
         self.repeats_left = repeats
         self.pause = first_timeout_s  #: T(N)
@@ -76,7 +79,7 @@ class Verdict(NamedTuple):
     """What an answer or the passing of time did to a request."""
 
     request: Request
-    outcome: Literal["done", "accepted", "refused", "again", "no reply", "unfinished"]
+    outcome: Literal["done", "accepted", "refused", "again", "no reply", "unfinished", "incomplete"]
     result: int = 0  #: of the general answer that refused it
 
 
@@ -146,6 +149,29 @@ class Requests:
         self.drop(oldest)
         return Verdict(oldest, "done")
 
+    def piece(self, msg_id: int, reply_serial: int | None, until: float) -> None:
+        """A sub-package of an answer has come: who waits for it waits until ``until`` at least, and does not ask again.
+
+        Only the first piece holds the ``reply_serial``; None: another piece, which belongs to whoever's answer has begun, or to any of them.
+        """
+        waiting = [request for request in self._pending.values() if msg_id in request.expect.final]
+        if reply_serial is not None:
+            named = [request for request in waiting if request.expect.by_id or request.covers(reply_serial)]
+        else:
+            named = [request for request in waiting if request.arriving]
+        for request in named or (waiting if reply_serial is None else ()):
+            request.arriving = True
+            request.repeats_left = 0
+            request.again_at = max(request.again_at, until)
+            request.expires_at = max(request.expires_at, until)
+
+    def given_up(self, msg_id: int) -> list[Verdict]:
+        """The pieces of an answer have stopped coming: those whose answer it was are over."""
+        over = [request for request in self if request.arriving and msg_id in request.expect.final]
+        for request in over:
+            self.drop(request)
+        return [Verdict(request, "incomplete") for request in over]
+
     def due(self, now: float) -> list[Verdict]:
         """What time has brought: requests to send again, and those that have waited in vain."""
         verdicts = []
@@ -160,7 +186,9 @@ class Requests:
                 verdicts.append(Verdict(request, "again"))
                 continue
             self.drop(request)
-            if not request.accepted:
+            if request.arriving:
+                verdicts.append(Verdict(request, "incomplete"))
+            elif not request.accepted:
                 verdicts.append(Verdict(request, "no reply"))
             else:
                 # of a message in pieces some were acknowledged: the terminal answers the whole, under a serial of its choice

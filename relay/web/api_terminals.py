@@ -9,6 +9,7 @@ from typing import Any
 
 from relay.core.link import (
     BadReplyError,
+    IncompleteReplyError,
     NoReplyError,
     RefusedError,
     RequestError,
@@ -46,6 +47,7 @@ REQUEST_PROBLEMS: dict[type[RequestError], tuple[int, str]] = {
     TerminalOfflineError: (503, "It has to connect to the JT/T 808 port first; its state is in /terminals."),
     NoReplyError: (504, "It may be busy, or its link be slow: try again with a longer timeout_s."),
     RefusedError: (409, "The terminal understood and said no; its manual or its vendor knows why."),
+    IncompleteReplyError: (504, "A poor network, or a terminal that lost count: try again, or ask for less at a time."),
     BadReplyError: (502, "Its answer does not fit the standard; the log has the bytes."),
     TooManyRequestsError: (429, "Wait until it has answered what was asked before."),
 }

@@ -22,6 +22,7 @@ from relay.jt808.messages.general import (
     TerminalGeneralResponse,
 )
 from relay.jt808.messages.parameters import QueryAttributes, QueryParameters
+from relay.jt808.messages.video import ResourceQuery
 from relay.jt808.session import Session
 from relay.jt808.session_events import (
     Accepted,
@@ -780,3 +781,31 @@ def test_the_terminal_repeats_pieces_for_0x8003():
 
 def test_the_registry_knows_what_the_tests_use():
     assert MESSAGES.get(0x8107) is QueryAttributes
+
+
+def _list_pieces(reply_serial: int, total: int) -> list[bytes]:
+    """A 0x1205 in so many pieces: the first names the request, none of the others does."""
+    bodies = [struct.pack(">HI", reply_serial, 0)] + [b""] * (total - 1)
+    return [raw(0x1205, body, 500 + i, package_total=total, package_index=i + 1) for i, body in enumerate(bodies)]
+
+
+def test_the_time_limit_of_a_request_moves_on_while_pieces_of_its_answer_arrive():
+    link = Link(subpackages=SubpackageLimits(timeout_s=20.0))
+    request = link.session.request(ResourceQuery(channel=1), 0.0, timeout_s=10.0)
+    pieces = _list_pieces(request.serial, 6)
+    for i, piece in enumerate(pieces[:-1]):
+        link.feed(piece, 9.0 + 15.0 * i)
+        assert not [e for e in link.tick(9.0 + 15.0 * i + 14.9) if isinstance(e, Failed)]
+    assert request.repeats == 0  # it is not asked again while it answers
+    [done] = [e for e in link.feed(pieces[-1], 84.0) if isinstance(e, Replied)]
+    assert done.request is request
+
+
+def test_a_request_whose_answers_pieces_stop_is_incomplete():
+    link = Link(subpackages=SubpackageLimits(timeout_s=20.0))
+    request = link.session.request(ResourceQuery(channel=1), 0.0, timeout_s=10.0)
+    other = link.session.request(ResourceQuery(channel=2), 0.0, timeout_s=10.0)
+    for piece in _list_pieces(request.serial, 3)[:2]:
+        link.feed(piece, 5.0)
+    assert [(e.request, e.reason) for e in link.tick(10.0) if isinstance(e, Failed)] == [(other, "no reply")]  # only the one that is answered waits on
+    assert [(e.request, e.reason) for e in link.tick(25.0) if isinstance(e, Failed)] == [(request, "incomplete")]
