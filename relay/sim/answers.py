@@ -6,7 +6,7 @@
 | 0x9102 | 0x0001 | stops, switches main and sub, pauses, resumes, ends talk |
 | 0x9105 | 0x0001 | remembers the loss |
 | 0x9003 | 0x1003 | |
-| 0x9205 | 0x1205 | lists half-hour recordings of the last day |
+| 0x9205 | 0x1205 | lists half-hour recordings, of the last day unless told otherwise |
 | 0x9201 | 0x1205, then a media connection | sends the test card with the clock of that time |
 | 0x9202 | 0x0001 | pauses, resumes, ends, speeds up, seeks, key frames only |
 | 0x9301-0x9306 | 0x0001 | |
@@ -36,9 +36,8 @@ from relay.sim.vehicle import location as as_location
 if TYPE_CHECKING:
     from relay.sim.terminal import SimulatedTerminal
 
-#: length of a simulated recording, and how far back they go
+#: length of a simulated recording
 _RECORDING_S = 1800
-_RECORDINGS_S = 86400
 #: playback_speed of 0x9201 and 0x9202
 _SPEEDS = {0: 1.0, 1: 1.0, 2: 2.0, 3: 4.0, 4: 8.0, 5: 16.0}
 
@@ -183,9 +182,9 @@ def _attributes(terminal: SimulatedTerminal, header: Header, message: video.AvAt
 
 
 def _recordings(terminal: SimulatedTerminal, channel: int, begin: float | None, end: float | None) -> Iterator[video.Resource]:
-    """Half-hour recordings of the last day that touch the span."""
+    """Half-hour recordings that touch the span; the last one goes on."""
     now = terminal.wall()
-    first = int(now - _RECORDINGS_S) // _RECORDING_S * _RECORDING_S
+    first = (int(now) // _RECORDING_S - terminal.options.recordings + 1) * _RECORDING_S
     for number in terminal.options.channels:
         if channel not in (0, number):
             continue
@@ -212,11 +211,14 @@ def _playback(terminal: SimulatedTerminal, header: Header, message: video.Playba
     if not found or begin is None:
         return
     data_type = AvDataType.LISTEN if message.media_type == video.MediaType.AUDIO else AvDataType.AUDIO_VIDEO
+    if "playback-ends-live" in terminal.options.faults:
+        terminal.close_stream(message.channel, "live", "playback begins")
     stream = terminal.open_stream(
         "playback", message.server_ip, message.tcp_port, message.udp_port, channel=message.channel, data_type=data_type,
         sub=message.stream_type == video.StoredStream.SUB, begin_wall=begin, end_wall=end,
     )  # fmt: skip
     stream.speed = _SPEEDS.get(message.playback_speed, 1.0)
+    stream.keys_only = message.playback_mode == video.PlaybackMode.KEYFRAMES
 
 
 @_on(0x9202)

@@ -27,6 +27,9 @@ FAULTS: Mapping[str, Kind] = {
     "no-answer": Kind(0x9101, "no answer to this message id (hexadecimal; default 9101) and nothing done about it", 0, 0xFFFF),
     "refuse": Kind(1, "answer 0x9101 with this result: 1 failure, 2 message error, 3 not supported", 1, 3),
     "slow-answers": Kind(3, "answer everything so many seconds late"),
+    "answers-twice": Kind(None, "every special answer (lists, parameters, attributes …) twice"),
+    "other-serial": Kind(None, "special answers name a serial that nobody used"),
+    "half-list": Kind(None, "of an answer in pieces only the first half, and none again when asked for"),
     "silent-heartbeat": Kind(None, "neither heartbeats nor positions"),
     "endless-subpackages": Kind(None, "a long message whose last piece never comes, again and again"),
     "wrong-auth": Kind(None, "authenticate with a wrong code"),
@@ -38,6 +41,8 @@ FAULTS: Mapping[str, Kind] = {
     "keeps-sending": Kind(None, "acknowledge 0x9102 but go on sending"),
     "reconnect-media": Kind(1, "connect again so many seconds after the platform closed the media connection"),
     "drop-media": Kind(10, "close the media connection after so many seconds"),
+    "playback-ends-live": Kind(None, "live media of a channel ends when playback of it begins"),
+    "silent-end": Kind(None, "at the end of a recording keep the connection and fall silent"),
     "stall-media": Kind(10, "stop sending after so many seconds and keep the connection"),
     # packets
     "wrong-sim": Kind(13900000000, "another terminal's SIM number in the packets", 0, 1e12),

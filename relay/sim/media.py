@@ -296,7 +296,10 @@ class MediaStream:
             if self._position is not None:
                 self._position = (self._stamp_base + unit.stamp_ms) / 1000
                 if self._end_wall is not None and self._position >= self._end_wall:
-                    self._close("the recording is at its end")
+                    if "silent-end" in self._faults:
+                        self._stall()
+                    else:
+                        self._close("the recording is at its end")
                     return
             self._send(unit)
 

@@ -498,8 +498,19 @@ class SimulatedTerminal:
     def reply(self, header: Header, message: Body) -> None:
         """A special answer."""
 
+        faults = self.options.faults
+        if "other-serial" in faults and hasattr(message, "reply_serial"):
+            message.reply_serial = (header.serial + 10_000) & 0xFFFF
+
         def now(session: Session) -> None:
             session.reply(message)
+            if "half-list" in faults:
+                session.forget_sent()
+                frames = session.frames_to_send()
+                if self._link is not None:
+                    self._link.write(frames if len(frames) == 1 else frames[: len(frames) // 2])
+            if "answers-twice" in faults:
+                session.reply(message)
 
         self._answer(header, now)
 
