@@ -32,12 +32,16 @@ from relay.core.alias import Resolver
 from relay.core.audit import Audit
 from relay.core.events import Events
 from relay.core.live import Live, MediaPorts
+from relay.core.playback import Playbacks
+from relay.core.playback_session import PLAYBACK
+from relay.core.recordings import Recordings
 from relay.core.retention import Kept, Retention, by_time
 from relay.core.terminals import Terminals
 from relay.core.tokens import Signer
 from relay.hub.formats import Options
 from relay.hub.ingest import Ingest
 from relay.hub.merge import Merge
+from relay.hub.pace import PlaybackIngest
 from relay.hub.registry import Registry
 from relay.hub.transcode import Transcoders
 from relay.identity import StreamKey
@@ -96,6 +100,12 @@ class Parts:
             settings.terminals.loss_report_s,
         )
         self.live.unidentified = self.media.unidentified
+        ports = MediaPorts(listeners.port("media.playback_tcp_port"), listeners.port("media.playback_udp_port"))
+        self.searches = Recordings(self.terminals, resolver, clock, self.events)
+        self.playbacks = Playbacks(
+            settings.media, self.registry, self.terminals, resolver, admission, self.live, clock, self.events, time.time, ports
+        )
+        self.searches.claim = self.playbacks.claim
         self.web = make_site(
             WebParts(
                 settings=settings,
@@ -107,6 +117,8 @@ class Parts:
                 resolver=resolver,
                 hub=self.registry,
                 live=self.live,
+                searches=self.searches,
+                playbacks=self.playbacks,
                 events=self.events,
                 sinks=cast(SinkMaker, make_sink),  # the same in the words of either side
                 version=relay.__version__,
@@ -126,7 +138,8 @@ class Parts:
         return ReloadingCertificate(values.tls_certificate, values.tls_key, self.clock.seconds, section)
 
     def _ingest(self, key: StreamKey) -> Ingest:
-        return Ingest(key.sim, key.channel, self.settings.media.loss_policy, self.settings.audio.g726_order)
+        make = PlaybackIngest if key.kind == PLAYBACK else Ingest
+        return make(key.sim, key.channel, self.settings.media.loss_policy, self.settings.audio.g726_order)
 
     # starting -------------------------------------------------------------
 
@@ -216,6 +229,7 @@ class Parts:
         steps: tuple[Callable[[], Any], ...] = (
             self.health.stop,
             self.retention.stop,
+            self.playbacks.close,
             self.live.close,
             self.web.close,
             self.registry.close,

@@ -19,6 +19,11 @@ stream.ended                  the channel has no media any more; ``reason``
 stream.start_failed           a start did not succeed; ``code``, ``hop``
 stream.refused                a media connection was not let in; ``reason``, ``peer``
 stream.not_stopped            alarm: it goes on sending although it was told to stop, repeatedly
+recordings.answer             a list of recordings (0x1205) that nobody waits for; ``outcome``: "late", "twice", "foreign"
+playback.started              a playback shows its first picture; ``id``
+playback.controlled           it was paused, moved, sped up …; ``action``, ``speed``, ``mode``
+playback.ended                it is over; ``reason``
+playback.start_failed         it did not begin; ``code``, ``hop``
 stream.sim_differs            media came under another number than the signalling's and was joined to a request
 ============================  =======================================================================================
 

@@ -55,6 +55,15 @@ class Told(NamedTuple):
     udp_port: int
 
 
+def told_address(media: Media, ports: MediaPorts, terminal: Terminal) -> Told:
+    """Where a terminal is told to send: ``media.advertise``, else the address of ours that its signalling reached."""
+    host = media.advertise or (terminal.link.wire.local if terminal.link is not None else "")
+    tcp, udp = ports
+    if tcp and udp:
+        tcp, udp = (0, udp) if media.prefer == "udp" else (tcp, 0)
+    return Told(host, tcp, udp)
+
+
 class Live:
     """All live channels."""
 
@@ -83,6 +92,8 @@ class Live:
         self.counts: Counter[str] = Counter()  #: starts and failures by code, for metrics
         #: how many media connections from an address have brought no whole packet yet (the listeners know); for telling failures apart
         self.unidentified: Callable[[str], int] = lambda host: 0
+        #: why a channel must not be asked for now, though somebody wants it: a recording of it plays back, and its terminal does not do both
+        self.held_back: Callable[[StreamKey], str] = lambda key: ""
         self._channels: OrderedDict[StreamKey, LiveChannel] = OrderedDict()
         self._by_sim: dict[str, dict[int, LiveChannel]] = {}  #: the same: ten thousand terminals may come back within seconds
         self._loss_report_s = loss_report_s
@@ -133,6 +144,8 @@ class Live:
             problem = failures.offline(key.sim, self.terminals.why_offline(key.sim))
         elif running is None and not self._is_active(key) and self.active >= self.media.connections_max:
             problem = failures.too_many(self.media.connections_max)
+        elif running is None and (held := self.held_back(key)):
+            problem = failures.playback_running(key.sim, number, held)
         if problem is not None:
             self.failed(key, problem)
             return fail(problem)
@@ -195,11 +208,7 @@ class Live:
 
     def told_address(self, terminal: Terminal) -> Told:
         """Where this terminal is told to send: ``media.advertise``, else the address of ours that its signalling reached."""
-        host = self.media.advertise or (terminal.link.wire.local if terminal.link is not None else "")
-        tcp, udp = self.ports
-        if tcp and udp:
-            tcp, udp = (0, udp) if self.media.prefer == "udp" else (tcp, 0)
-        return Told(host, tcp, udp)
+        return told_address(self.media, self.ports, terminal)
 
     def failed(self, key: StreamKey, problem: StartFailed) -> None:
         """A start did not succeed: count it, tell it."""

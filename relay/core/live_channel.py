@@ -33,7 +33,7 @@ from relay.core import live_failure as failures
 from relay.core.link import BadReplyError, NoReplyError, RefusedError, RequestError, TerminalOfflineError
 from relay.core.live_failure import StartFailed
 from relay.core.live_lease import Lease, Waiter
-from relay.core.live_stop import Judgement, StopWatch
+from relay.core.live_stop import LOOK_S, Judgement, StopWatch
 from relay.core.trace import ANSWERED, CONNECTED, FIRST_KEY_FRAME, SENT, Trace, Watcher
 from relay.hub.merge import DelayedCall
 from relay.hub.stream import NotReadyError, Stream
@@ -53,7 +53,6 @@ MAIN, SUB = "main", "sub"
 TRACES_KEPT = 8  #: starts remembered per channel
 EXPECT_S = 30.0  #: how long after a 0x9101 its connection may come
 RECOVER_S = (2.0, 5.0, 10.0, 20.0, 30.0)  #: pauses before asking again for a stream that broke off; the last one repeats
-LOOK_S = 1.0  #: how often it is looked whether packets still come
 SILENT_S = 3.0  #: a terminal that registers anew while its media is silent for so long is asked anew
 
 
@@ -299,6 +298,11 @@ class LiveChannel:
         self.state = State.REQUESTING
         if terminal is None or terminal.link is None:
             self._set_timer(RECOVER_S[-1], self._again)  # it is asked as soon as it comes back
+            return
+        held = self._owner.held_back(self.key)
+        if held:
+            trace.note(f"not asked: {held}", self.now())
+            self._set_timer(RECOVER_S[-1], self._again)
             return
         told = self._owner.told_address(terminal)
         if not told.host or not (told.tcp_port or told.udp_port):

@@ -89,10 +89,16 @@ def refused(sim: str, channel: int, result: int, trace: Trace) -> StartFailed:
     return StartFailed(status, "refused_by_terminal", message, hints.get(result, ""), ANSWERED, trace)
 
 
-def no_answer(sim: str, seconds: float, trace: Trace) -> StartFailed:
-    """504: neither 0x0001 nor media."""
+def playback_running(sim: str, channel: int, why: str) -> StartFailed:
+    """409: live would end a playback of the same channel."""
+    message = f"Channel {channel} of terminal {sim} cannot be shown live now: {why}, and this terminal does not do both."
+    return StartFailed(409, "playback_running", message, "End the playback first (DELETE /api/v1/playbacks/{id}).", REQUESTED)
+
+
+def no_answer(sim: str, seconds: float, trace: Trace, asked: str = "0x9101") -> StartFailed:
+    """504: neither an answer nor media."""
     hint = "The signalling link may be dead although it looks alive; terminals on poor networks answer late."
-    return StartFailed(504, "no_answer", f"Terminal {sim} did not answer 0x9101 within {seconds:.0f} s.", hint, ANSWERED, trace)
+    return StartFailed(504, "no_answer", f"Terminal {sim} did not answer {asked} within {seconds:.0f} s.", hint, ANSWERED, trace)
 
 
 def no_connection(sim: str, told: str, terminal_host: str, seconds: float, trace: Trace) -> StartFailed:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import enum
 
+LOOK_S = 1.0  #: how often it is looked whether packets still come
 QUIET_S = 3.0  #: no packet for so long after 0x9102 = it has stopped
 AGAIN_S = (5.0, 10.0, 20.0)  #: pauses after each 0x9102; after the last one the connection is closed
 STUBBORN_S = 600.0  #: after that it may come by itself again

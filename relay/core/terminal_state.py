@@ -73,8 +73,12 @@ def position_of(report: Location) -> dict[str, Any]:
 
 def wire_time(digits: str) -> str | None:
     """YYMMDDhhmmss in GMT+8 as ISO 8601; None for zeros and impossible dates, which occur."""
+    if len(digits) != 12 or not digits.isdigit():
+        return None
+    # not strptime: a list of thousands of recordings has two each
+    year, month, day, hour, minute, second = (int(digits[at : at + 2]) for at in range(0, 12, 2))
     try:
-        return datetime.strptime(digits, "%y%m%d%H%M%S").replace(tzinfo=BEIJING).isoformat()
+        return datetime(2000 + year, month, day, hour, minute, second, tzinfo=BEIJING).isoformat()
     except ValueError:
         return None
 
@@ -101,7 +105,8 @@ class Terminal:
     __slots__ = (
         "alarm_flags", "alarms_told_at", "asked_at", "attributes", "av", "bytes_in", "bytes_out", "channels", "connects", "counts", "edition",
         "firmware", "hardware", "iccid", "imei", "known", "last_host", "last_seen", "link", "manufacturer", "model", "offline_reason",
-        "online_since", "phone", "plate", "plate_color", "position", "position_at", "sim", "software", "terminal_id", "video_alarm_flags",
+        "online_since", "phone", "plate", "plate_color", "playback_beside_live", "position", "position_at", "sim", "software", "terminal_id",
+        "video_alarm_flags",
     )  # fmt: skip
 
     def __init__(self, sim: str, phone: str, known: KnownTerminal | None = None) -> None:
@@ -130,6 +135,7 @@ class Terminal:
         self.connects = 0
         self.bytes_in = self.bytes_out = 0  #: of links that are over; ``traffic`` adds the present one
         self.counts: dict[int, int] = {}  #: messages by id
+        self.playback_beside_live: bool | None = None  #: it plays a channel back while that channel is live; None = not known yet
 
     def media_names(self) -> set[str]:
         """What else its media packets may call it: the alias that the operator wrote for that, and its number cut to what BCD[6] holds."""

@@ -88,6 +88,7 @@ class Stream:
         "opened",
         "options",
         "packets",
+        "paused",
         "pushing",
         "requested",
         "source",
@@ -108,6 +109,7 @@ class Stream:
         self.video: VideoConfig | None = None  #: of the last key frame
         self.audio: AudioConfig | None = None  #: as the terminal sends it
         self.source: Source | None = None
+        self.paused = False  #: the source was told to pause: its silence is no fault
         self.requested = False  #: the present source was asked for by a command of ours
         self.first_packet = 0.0  #: monotonic seconds of the present source's milestones; 0.0 = not yet
         self.first_key_frame = 0.0

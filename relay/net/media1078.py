@@ -344,7 +344,7 @@ class MediaProtocol(TwistedProtocol):
                 self.server.complain(self, f"no JT/T 1078 packet in {media.first_packet_timeout_s:g} s, closed")
                 self._close()
             return
-        elif now - self.last > media.silent_timeout_s:
+        elif now - self.last > media.silent_timeout_s and not any(feed.stream is not None and feed.stream.paused for feed in self.feeds.values()):
             self.server.complain(self, f"silent for {media.silent_timeout_s:g} s, closed")
             self._close()
             return

@@ -191,6 +191,8 @@ class MediaDatagrams(DatagramProtocol):
             if feed is not None:
                 feed.peer = show(session.address)
                 feed.count_loss(session.stream.lost_packets)
+                if feed.stream is not None and feed.stream.paused:
+                    session.last_packet = now  # a playback that was told to pause has not gone
         self._deliver(self.demuxer.tick(now), now)
         for key, feed in list(self.feeds.items()):
             if key not in self.demuxer.sessions:

@@ -78,10 +78,11 @@ class Authenticator:
     def _media(self, call: Call, header: str, address: str) -> Principal:
         client = call.request.address
         name, channel = call.path.get("sim", ""), call.path.get("channel", "").lstrip("0") or "0"
-        sim = self._names.quick(name)
-        names = [name, *(self._names.all_of(sim) if sim is not None else ())]
+        paths = [f"playback/{call.path['id']}"] if "id" in call.path else []
+        if not paths:
+            sim = self._names.quick(name)
+            paths = [f"{each}_{channel}" for each in (name, *(self._names.all_of(sim) if sim is not None else ()))]
         try:
-            paths = [f"{each}_{channel}" for each in names]
             grant = self._signer.check_media(address or header, paths, self._wall(), client)
         except TokenError as problem:
             if header and not address:

@@ -31,6 +31,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from relay.core.live import Lease
+from relay.core.playback_session import AT_ITS_END
 from relay.core.tokens import Grant
 from relay.core.trace import FIRST_BYTE, Watcher
 from relay.hub.formats import OutputFormat, UnsupportedTrackError
@@ -72,6 +73,14 @@ class Acquire(Protocol):
     def __call__(
         self, name: str, channel: int, stream: str = ..., media: str = ..., purpose: str = ..., who: str = ...,
         timeout_s: float | None = ..., watch: Watcher | None = ...,
+    ) -> Deferred[Lease]: ...  # fmt: skip
+
+
+class AcquirePlayback(Protocol):
+    """Joins a playback session: ``relay.core.playback.Playbacks.acquire``."""
+
+    def __call__(
+        self, ident: str, media: str = ..., purpose: str = ..., who: str = ..., timeout_s: float | None = ..., watch: Watcher | None = ...,
     ) -> Deferred[Lease]: ...  # fmt: skip
 
 
@@ -262,12 +271,14 @@ class Media:
     def __init__(
         self,
         acquire: Acquire,
+        playback: AcquirePlayback,
         names: Names,
         authenticator: Authenticator,
         sinks: SinkMaker,
         translate: Callable[[BaseException], Problem | None],
     ) -> None:
         self._acquire = acquire
+        self._playback = playback
         self._names = names
         self._authenticator = authenticator
         self._sinks = sinks
@@ -285,6 +296,11 @@ class Media:
                 aliases=(f"{word}.{container}", f"{name}.live.{container}", f"{word}.live.{container}", *more.get(container, ())),
                 summary=f"{WORDS[container]}; with an upgrade, over a WebSocket", query=MediaQuery, any_query=True,
                 content_type=TYPES[container], errors=(409, 415, 503, 504), any_origin=True, report=self.report,
+            )  # fmt: skip
+            yield Route(
+                method="GET", path=f"/playback/{{id}}.{container}", handler=self.play, permission=Permission.MEDIA, tag="media",
+                summary=f"{WORDS[container]} of a playback; with an upgrade, over a WebSocket", query=MediaQuery, any_query=True,
+                content_type=TYPES[container], errors=(409, 410, 415, 503, 504), any_origin=True, report=self.report,
             )  # fmt: skip
         for ending in LATER:
             yield self._later(f"{name}.{ending}", LATER[ending])
@@ -304,22 +320,29 @@ class Media:
     # ---- one request ----------------------------------------------------------------------------------------------------
 
     def play(self, call: Call) -> Any:
-        """Play one channel."""
+        """Play one channel, or one playback."""
         container = call.route.path.rpartition(".")[2]
         if call.head:
             return Answer(headers={"Content-Type": TYPES[container], "Cache-Control": _MEDIA_HEADERS["Cache-Control"]})
         query: MediaQuery = call.query
         stream = call.path.get("stream") or query.stream or ""
-        channel = int(call.path["channel"])
-        who = Who(_peer(call.request), call.principal.name, "live")
+        who = Who(_peer(call.request), call.principal.name, "playback" if "id" in call.path else "live")
         if call.upgrade:
             telling = container == "mp4" and query.ws == "text" and not call.request.path.endswith(b".live.mp4")
             framing = "ws-binary" if container == "mp4" and not telling else "ws"
             fmt = OutputFormat(container, framing, query.media, query.audio or "auto", query.hevc)
-            self._play_socket(call, fmt, who, telling, channel, stream)
+            self._play_socket(call, fmt, who, telling, stream)
             return TAKEN
         fmt = OutputFormat(container, "raw", query.media, query.audio or "auto", query.hevc)
-        return self._play_http(call, fmt, who, channel, stream)
+        return self._play_http(call, fmt, who, stream)
+
+    async def _lease(self, path: dict[str, str], grant: Grant | None, stream: str, media: str, who: str, watch: Watcher | None = None) -> Lease:
+        """What the path names."""
+        if "id" in path:
+            return await self._playback(path["id"], media, "viewer", who, watch=watch)
+        channel = int(path["channel"])
+        name = await self._name(path["sim"], channel, grant)
+        return await self._acquire(name, channel, stream, media, "viewer", who, watch=watch)
 
     async def _name(self, name: str, channel: int, grant: Grant | None) -> str:
         """What to ask for: the number, or the name as it came when nobody has it, or when it does not matter for the token."""
@@ -329,10 +352,9 @@ class Media:
         self._authenticator.check_stream(grant, name, sim or "", channel)
         return sim or name
 
-    async def _play_http(self, call: Call, fmt: OutputFormat, who: Who, channel: int, stream: str) -> Any:
-        name = await self._name(call.path["sim"], channel, call.grant)
+    async def _play_http(self, call: Call, fmt: OutputFormat, who: Who, stream: str) -> Any:
         connection = MediaConnection(fmt, who)
-        connection.holder.lease = await self._acquire(name, channel, stream, fmt.media, "viewer", who.name)
+        connection.holder.lease = await self._lease(call.path, call.grant, stream, fmt.media, who.name)
         try:
             connection.holder.stream(fmt)
         except Problem:
@@ -342,14 +364,14 @@ class Media:
         connection.when_drained(connection.attach)
         return TAKEN
 
-    def _play_socket(self, call: Call, fmt: OutputFormat, who: Who, telling: bool, channel: int, stream: str) -> None:
+    def _play_socket(self, call: Call, fmt: OutputFormat, who: Who, telling: bool, stream: str) -> None:
         head = accept(call.request)
         socket = MediaSocket(fmt, who, telling)
         socket.begin(call.request, self._sinks, head)
         self.starting[socket] = None
         # The call, and with it the request, must not live as long as the socket: only what the start needs goes on.
-        finding = self._name(call.path["sim"], channel, call.grant)
-        waiting = socket.waiting = Deferred.fromCoroutine(self._start(socket, finding, channel, stream, fmt.media, who.name))
+        finding = self._lease(call.path, call.grant, stream, fmt.media, who.name, socket.hop if telling else None)
+        waiting = socket.waiting = Deferred.fromCoroutine(self._start(socket, finding))
 
         def done(result: Any) -> None:
             self.starting.pop(socket, None)
@@ -359,12 +381,8 @@ class Media:
 
         waiting.addBoth(done)
 
-    async def _start(
-        self, socket: MediaSocket, finding: Coroutine[Any, Any, str], channel: int, stream: str, media: str, who: str
-    ) -> None:
-        name = await finding
-        watch = socket.hop if socket.telling else None
-        socket.holder.lease = await self._acquire(name, channel, stream, media, "viewer", who, watch=watch)
+    async def _start(self, socket: MediaSocket, finding: Coroutine[Any, Any, Lease]) -> None:
+        socket.holder.lease = await finding
         socket.when_drained(socket.attach)
 
     def _socket_failed(self, socket: MediaSocket, failure: Failure) -> None:
@@ -427,6 +445,7 @@ def end_words(cause: str) -> str:
         "the relay stops": "The relay stops.",
         "kicked": "Closed by an operator.",
         "connection lost": "The terminal's media connection was lost and did not come back.",
+        AT_ITS_END: "The recording is at its end.",
         "configuration changed": "The picture's format changed; it goes on with a new connection.",
     }
     return words.get(cause, f"The stream has ended: {cause}.")

@@ -11,6 +11,8 @@ from relay.core.audit import Audit
 from relay.core.events import Events
 from relay.core.link import RequestError
 from relay.core.live import Live, StartFailed
+from relay.core.playback import Playbacks
+from relay.core.recordings import Recordings as Searches
 from relay.core.terminals import Terminals
 from relay.core.tokens import Signer
 from relay.hub.registry import Registry
@@ -21,6 +23,7 @@ from relay.web.api_audit import AuditApi
 from relay.web.api_live import LiveApi, start_problem
 from relay.web.api_recordings import RecordingApi, Recordings
 from relay.web.api_relay import RelayApi
+from relay.web.api_stored import StoredApi
 from relay.web.api_streams import StreamApi
 from relay.web.api_terminals import TerminalApi, request_problem, store_problem
 from relay.web.auth import Authenticator
@@ -49,6 +52,8 @@ class WebParts:
     resolver: Resolver
     hub: Registry
     live: Live
+    searches: Searches
+    playbacks: Playbacks
     events: Events
     sinks: SinkMaker  #: ``relay.net.sink.make_sink``
     version: str
@@ -80,7 +85,7 @@ class Web:
         self.authenticator = Authenticator(parts.signer, settings.metrics, names, parts.wall)
         headers = Headers(settings.http)
         self.feed = EventFeed(parts.events, settings.http, headers, parts.sinks)
-        self.media = Media(parts.live.acquire, names, self.authenticator, parts.sinks, translate)
+        self.media = Media(parts.live.acquire, parts.playbacks.acquire, names, self.authenticator, parts.sinks, translate)
         addresses = PlayAddresses(parts.signer, settings.http, settings.auth, parts.wall)
         self.live = LiveApi(parts.live, parts.hub, names, addresses, parts.signer, settings.auth, parts.clock, parts.wall)
         self.audit = parts.audit
@@ -94,6 +99,7 @@ class Web:
                 *self.relay.routes(),
                 *TerminalApi(names, parts.rows, parts.terminals, parts.hub, parts.wall).routes(),
                 *self.live.routes(),
+                *StoredApi(parts.searches, parts.playbacks, names, addresses).routes(),
                 *StreamApi(parts.hub, parts.wall, self.live.end).routes(),
                 *RecordingApi(parts.recordings, names).routes(),
                 *(AuditApi(parts.audit).routes() if parts.audit is not None else ()),
@@ -125,6 +131,7 @@ class Web:
             "terminals_online": ("Terminals that are online", lambda: terminals.online_count),
             "terminals_unregistered": ("JT/T 808 links that have not authenticated", lambda: terminals.unregistered_count),
             "live_channels": ("Live channels that are not idle", lambda: parts.live.active),
+            "playbacks": ("Playback sessions that are not over", lambda: sum(1 for _ in parts.playbacks.running())),
             "http_connections": ("HTTP and WebSocket connections, viewers included", lambda: self.site.open),
             "event_feeds": ("Open event streams", lambda: len(self.feed)),
             **given.gauges,
@@ -142,6 +149,8 @@ class Web:
         by_word = {
             "terminal_events": ("What happened to JT/T 808 links", lambda: terminals.counts),
             "live_events": ("Starts of channels and how they failed", lambda: parts.live.counts),
+            "playback_events": ("Starts of playbacks and how they failed", lambda: parts.playbacks.counts),
+            "search_events": ("Searches of recordings, and answers nobody waited for", lambda: parts.searches.counts),
             **given.by_word,
         }
         return Figures(gauges, counters, by_word)

@@ -33,13 +33,13 @@ class PlayAddresses:
         return (f"[{host}]:{port}" if ":" in host else f"{host}:{port}"), request.secure
 
     def play(self, request: Request, key: StreamKey, query: PlayQuery, viewer: str) -> Play:
-        """Every address of one live channel."""
+        """Every address of one live channel, or of one playback."""
         now = self._wall()
         token = self._signer.media(str(key), self._auth.media_token_s, now, viewer)
         words = {"stream": query.stream, "audio": query.audio, "hevc": query.hevc, "media": query.media if query.media != "av" else None}
         asked = urlencode({**{name: word for name, word in words.items() if word}, "token": token})
         host, secure = self.place(request)
-        path = quote(f"/live/{key}")
+        path = quote(f"/live/{key}" if key.kind == "live" else f"/{key}")
         http, ws = ("https", "wss") if secure else ("http", "ws")
         urls = PlayUrls(
             flv=f"{http}://{host}{path}.flv?{asked}",

@@ -13,13 +13,16 @@ from relay.codec.frame import AUDIO, VIDEO, AudioConfig, Frame, VideoConfig
 from relay.core.admission import Admission
 from relay.core.alias import Resolver
 from relay.core.live import Live, MediaPorts
+from relay.core.playback import Playbacks
+from relay.core.recordings import Recordings
 from relay.core.tokens import Signer
 from relay.hub.formats import Options
 from relay.hub.ingest import Ingest
 from relay.hub.merge import Merge
+from relay.hub.pace import PlaybackIngest
 from relay.hub.registry import Registry
 from relay.hub.stream import Stream
-from relay.identity import phone_key
+from relay.identity import StreamKey, phone_key
 from relay.jt808.messages.video import RealtimeAvRequest
 from relay.settings import Media, Settings
 from relay.store.errors import StoreConflictError
@@ -89,6 +92,10 @@ def unsupported(container: str, config: VideoConfig | AudioConfig) -> str:
     return f"{container} cannot carry h265" if config.codec == "h265" else ""
 
 
+def ingest_of(key: StreamKey) -> Ingest:
+    return (PlaybackIngest if key.kind == "playback" else Ingest)(key.sim, key.channel)
+
+
 class Source:
     """A media connection of a terminal."""
 
@@ -117,7 +124,7 @@ class Relay(Server):
         self.settings = replace(Settings(), media=Media(**(media or {})), **sections)
         self.signer = Signer("a key of tests, long enough", leeway_s=30)
         self.hub = Registry(
-            self.clock, Options(flv_audio="source", mp4_audio="source"), Merge(self.clock, 0), lambda key: Ingest(key.sim, key.channel),
+            self.clock, Options(flv_audio="source", mp4_audio="source"), Merge(self.clock, 0), ingest_of,
             muxers={"flv": lambda fmt, key: ToyMuxer(), "mp4": lambda fmt, key: ToyMuxer()}, unsupported=unsupported,
         )  # fmt: skip
         resolver = Resolver(self.core.terminals, self.rows)
@@ -125,13 +132,20 @@ class Relay(Server):
         self.live = Live(
             self.settings.media, self.hub, self.core.terminals, resolver, admission, self.clock, self.core.events, self.wall, MediaPorts(1078, 1079), 0
         )
+        searches = Recordings(self.core.terminals, resolver, self.clock, self.core.events)
+        self.playbacks = Playbacks(
+            self.settings.media, self.hub, self.core.terminals, resolver, admission, self.live, self.clock, self.core.events, self.wall,
+            MediaPorts(1178, 1179),
+        )  # fmt: skip
+        searches.claim = self.playbacks.claim
         self.problems: list[str] = []
         self.sinks: list[MemorySink] = []
         self.transports: list[MemoryTransport] = []
         self.web = make_site(
             WebParts(
                 settings=self.settings, clock=self.clock, wall=self.wall, signer=self.signer, rows=self.rows, terminals=self.core.terminals,
-                resolver=resolver, hub=self.hub, live=self.live, events=self.core.events, sinks=sinks or self.make_sink, version="1.2.3",
+                resolver=resolver, hub=self.hub, live=self.live, searches=searches, playbacks=self.playbacks,
+                events=self.core.events, sinks=sinks or self.make_sink, version="1.2.3",
                 problems=lambda: self.problems, pages={"index.html": Page(b"<html>", "text/html; charset=utf-8", '"tag"')},
                 **(more(self) if more is not None else {}),
             )
@@ -212,6 +226,7 @@ class Relay(Server):
     def end(self) -> None:
         """Everything is closed; nothing may be left on the clock."""
         self.web.close()
+        self.playbacks.close()
         self.live.close()
         self.hub.close()
         self.core.terminals.close()
