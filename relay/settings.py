@@ -152,6 +152,20 @@ class Http:
 
 
 @dataclass(frozen=True, slots=True)
+class Rtmp:
+    """RTMP players."""
+
+    host: str = an_address("0.0.0.0")
+    advertise: str = a_text("", "place")  #: host[:port] in the URLs the API gives out; empty = the host the API was called at
+    port: int = a_port(1935)
+    tls_port: int = a_port(0)  #: rtmps
+    tls_certificate: str = ""
+    tls_key: str = ""
+    handshake_timeout_s: float = a_number(10.0, 0.5)  #: a connection without a connect command by then is closed
+    connections_max: int = a_number(20000, 1)
+
+
+@dataclass(frozen=True, slots=True)
 class Audio:
     """Sound in outputs."""
 
@@ -241,6 +255,7 @@ class Settings:
     terminals: Terminals = field(default_factory=Terminals)
     media: Media = field(default_factory=Media)
     http: Http = field(default_factory=Http)
+    rtmp: Rtmp = field(default_factory=Rtmp)
     audio: Audio = field(default_factory=Audio)
     auth: Auth = field(default_factory=Auth)
     store: Store = field(default_factory=Store)

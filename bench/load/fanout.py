@@ -64,6 +64,8 @@ merge_ms = {merge}
 host = "127.0.0.1"
 port = {http}
 platform_port = 0
+[rtmp]
+port = 0
 [store]
 url = "sqlite:///{directory}/relay.db"
 """

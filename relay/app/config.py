@@ -40,7 +40,6 @@ SYSTEM = Path("/etc/jt1078relay.toml")
 
 #: sections that the contract names and a later version serves; True: an array of tables
 NOT_SERVED = {
-    "rtmp": False,
     "hls": False,
     "ftp": False,
     "attachments": False,
@@ -445,7 +444,7 @@ _CHECKS = {
 
 def listeners(settings: Settings) -> list[tuple[str, str, str, int]]:
     """Every port that these settings bind: (key, "tcp" or "udp", host, port)."""
-    t, m, h = settings.terminals, settings.media, settings.http
+    t, m, h, r = settings.terminals, settings.media, settings.http, settings.rtmp
     found = [
         ("terminals.tcp_port", "tcp", t.host, t.tcp_port),
         ("terminals.udp_port", "udp", t.host, t.udp_port),
@@ -458,6 +457,8 @@ def listeners(settings: Settings) -> list[tuple[str, str, str, int]]:
         ("http.port", "tcp", h.host, h.port),
         ("http.tls_port", "tcp", h.host, h.tls_port),
         ("http.platform_port", "tcp", h.host, h.platform_port),
+        ("rtmp.port", "tcp", r.host, r.port),
+        ("rtmp.tls_port", "tcp", r.host, r.tls_port),
     ]
     if m.talk_extra_ports:
         first, _, last = m.talk_extra_ports.partition("-")
@@ -470,7 +471,7 @@ def _together(settings: Settings, faults: list[ConfigError]) -> None:
     bad = {fault.path for fault in faults}
     if settings.log.record and not settings.log.record_dir and not bad & {"log.record", "log.record_dir"}:
         faults.append(ConfigError("log.record_dir", "says where recordings go; log.record needs it"))
-    for name in ("terminals", "media", "http"):
+    for name in ("terminals", "media", "http", "rtmp"):
         section = getattr(settings, name)
         if bad & {f"{name}.tls_certificate", f"{name}.tls_key"}:
             continue

@@ -40,6 +40,7 @@ def demo_settings(folder: Path) -> Settings:
         terminals=replace(settings.terminals, host=LOOPBACK, registration="open"),
         media=replace(settings.media, host=LOOPBACK, advertise=LOOPBACK),
         http=replace(settings.http, host=LOOPBACK),
+        rtmp=replace(settings.rtmp, host=LOOPBACK),
         store=replace(settings.store, url=url_of(folder / "relay.db")),
     )
     for key, kind, host, port in listeners(settings):

@@ -7,6 +7,7 @@
     MediaServer (TCP, TLS), MediaDatagrams (UDP) ── registry ── merge, ingest, transcoders
                                                        │
     Site ── router ── page, API, media ── viewers
+    RtmpServer (TCP, TLS) ── plays ────────────┘
 
 A section with a certificate speaks TLS on its ``tls_port``, and where that is 0 on its other TCP ports.
 """
@@ -32,6 +33,7 @@ from relay.core.alias import Resolver
 from relay.core.audit import Audit
 from relay.core.events import Events
 from relay.core.live import Live, MediaPorts
+from relay.core.play import Plays
 from relay.core.playback import Playbacks
 from relay.core.playback_session import PLAYBACK
 from relay.core.recordings import Recordings
@@ -48,6 +50,7 @@ from relay.identity import StreamKey
 from relay.net.media1078 import MediaServer
 from relay.net.media1078udp import MediaDatagrams
 from relay.net.recorder import DatagramTaps, recorder_of
+from relay.net.rtmp import RtmpServer
 from relay.net.sink import make_sink
 from relay.net.terminal808 import TerminalDatagrams, TerminalFactory, local_address_for
 from relay.net.tls import ReloadingCertificate, wrap
@@ -73,7 +76,7 @@ class Parts:
         self.store = store
         self.listeners = listeners
         self.media_udp: list[MediaDatagrams] = []
-        self.certificates = {name: self._certificate(name) for name in ("terminals", "media", "http")}
+        self.certificates = {name: self._certificate(name) for name in ("terminals", "media", "http", "rtmp")}
         self.events = Events(time.time)
         self.audit = Audit(store.audit, clock, time.time)
         self.retention = Retention(store.database, clock, time.time, [Kept("audit rows", settings.store.audit_days, by_time("audit"))])
@@ -106,6 +109,7 @@ class Parts:
             settings.media, self.registry, self.terminals, resolver, admission, self.live, clock, self.events, time.time, ports
         )
         self.searches.claim = self.playbacks.claim
+        self.rtmp = RtmpServer(clock, settings.rtmp, Plays(signer, resolver, self.live, time.time), settings.limits.log_peer_s)
         self.web = make_site(
             WebParts(
                 settings=settings,
@@ -156,6 +160,8 @@ class Parts:
             self._datagrams(f"media.{kind}_udp_port", partial(self._media_datagrams, kind))
         self._stream("http.port", self.web.site)
         self._stream("http.tls_port", self.web.site)
+        self._stream("rtmp.port", self.rtmp)
+        self._stream("rtmp.tls_port", self.rtmp)
         self.health.start()
         self.retention.start()
 
@@ -194,7 +200,7 @@ class Parts:
     def unhandled(self) -> int:
         """Faults of our own since the start, each in the log with its traceback; 0 in a sound program."""
         pollers = [poller for poller in (self.media.prompt, self.media.steady) if poller is not None]
-        counts = [self.registry.unhandled, self.media.unhandled]
+        counts = [self.registry.unhandled, self.media.unhandled, self.rtmp.unhandled]
         return sum(counts) + sum(poller.unhandled for poller in pollers) + sum(listener.unhandled for listener in self.media_udp)
 
     def _figures(self) -> Figures:
@@ -203,6 +209,7 @@ class Parts:
         return Figures(
             gauges={
                 "media_connections": ("JT/T 1078 connections over TCP and TLS", lambda: len(self.media)),
+                "rtmp_connections": ("RTMP connections of players", lambda: len(self.rtmp.players)),
                 "store_waiting": ("Operations that wait for the store", lambda: database.waiting),
                 "audit_waiting": ("Rows of the audit that are not stored yet", lambda: self.audit.batch.pending),
                 "transcodes": ("Sound tracks being transcoded", lambda: len(self.transcoders.stats())),
@@ -211,6 +218,12 @@ class Parts:
                 "media_accepted": ("JT/T 1078 connections accepted", lambda: self.media.accepted),
                 "media_over_limit": ("JT/T 1078 connections refused for media.connections_max", lambda: self.media.over_limit),
                 "media_wrong_protocol": ("Connections on media ports that spoke something else", lambda: self.media.wrong_protocol),
+                "rtmp_accepted": ("RTMP connections accepted", lambda: self.rtmp.accepted),
+                "rtmp_over_limit": ("RTMP connections refused for rtmp.connections_max", lambda: self.rtmp.over_limit),
+                "rtmp_slow": ("RTMP connections closed before they had said what they want", lambda: self.rtmp.slow),
+                "rtmp_broken": ("RTMP connections closed for what they sent", lambda: self.rtmp.broken),
+                "rtmp_publishers_refused": ("Encoders that wanted to publish", lambda: self.rtmp.refused),
+                "rtmp_plays_failed": ("RTMP plays that could not be served", lambda: self.rtmp.failed),
                 "transcodes_refused": ("Sound tracks not transcoded for a limit", lambda: self.transcoders.refused),
                 "audit_lost": ("Rows of the audit that the store did not take", lambda: self.audit.batch.lost),
                 "certificate_reloads": ("Certificates read again", lambda: sum(one.reloads for one in certificates)),
@@ -232,10 +245,12 @@ class Parts:
             self.playbacks.close,
             self.live.close,
             self.web.close,
+            self.rtmp.close,
             self.registry.close,
             self.terminals.close,
             self._drained,
             self.media.stop,
+            self.rtmp.stop,
             self._stop_recording,
             self.merge.stop,
             self.pool.stop,

@@ -57,6 +57,11 @@ class Resolver:
             return None
         return self._names.resolve(plate).addCallback(lambda row: row.key if row is not None and color in (None, row.plate_color) else None)
 
+    def names_of(self, sim: str) -> list[str]:
+        """Every name of a terminal that was seen since the start, its number first."""
+        terminal = self._terminals.get(sim)
+        return list(dict.fromkeys([sim, *names(terminal)])) if terminal is not None else [sim]
+
     def whose_media(self, sim: str) -> Terminal | None:
         """The terminal that sends media under this SIM field: its own number, the alias that the operator wrote for it, or its number cut to
         twelve digits. None when nobody, or more than one, fits."""
@@ -67,6 +72,13 @@ class Resolver:
             return own
         fitting = terminals.called(key)
         return fitting[0] if len(fitting) == 1 else None
+
+
+def names(terminal: Terminal) -> list[str]:
+    """Alias and plates."""
+    known = terminal.known
+    found = [known.alias, known.plate, terminal.plate] if known is not None else [terminal.plate]
+    return [name for name in found if name]
 
 
 def tidy_plate(text: str) -> str:

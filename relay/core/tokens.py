@@ -72,6 +72,10 @@ class Grant:
         """Whether the stream of this name is among those the token is for."""
         return _matcher(self.pattern).fullmatch(stream_name(path)) is not None
 
+    def allows_any(self, paths: Iterable[str]) -> bool:
+        """Whether a stream with these names is."""
+        return any(self.allows(path) for path in paths)
+
 
 @dataclass(frozen=True, slots=True)
 class ApiGrant:
@@ -129,14 +133,17 @@ class Signer:
 
     def check_media(self, token: str, path: str | Iterable[str], now: float, address: str = "") -> Grant:
         """What the token grants for the stream ``path`` (or one of its names); raises TokenError."""
-        expires, pattern, viewer, bound = self._open(_MEDIA, token, now)
-        grant = Grant(pattern, expires, viewer, bound)
-        names = (path,) if isinstance(path, str) else path
-        if not any(grant.allows(name) for name in names):
+        grant = self.open_media(token, now, address)
+        if not grant.allows_any((path,) if isinstance(path, str) else path):
             raise TokenError("wrong-path", "the token is for other channels")
+        return grant
+
+    def open_media(self, token: str, now: float, address: str = "") -> Grant:
+        """What a media token grants, whatever stream is wanted; raises TokenError."""
+        expires, pattern, viewer, bound = self._open(_MEDIA, token, now)
         if bound and not hmac.compare_digest(bound.encode(), address.encode()):
             raise TokenError("wrong-address", "the token is for another address")
-        return grant
+        return Grant(pattern, expires, viewer, bound)
 
     def check_api(self, token: str, now: float) -> ApiGrant:
         """What the token grants; raises TokenError."""

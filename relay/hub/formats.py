@@ -4,7 +4,7 @@ An ``OutputFormat`` names one serialisation of one stream; all viewers with equa
 
     container   "flv" | "mp4" | "ts" | "jt1078" (the packets of the standard)
     framing     "raw" (HTTP body) | "ws" (WebSocket messages; server frames carry no mask, RFC 6455 5.1, so one wrapping serves all)
-                | "ws-binary" (the same without the text message below)
+                | "ws-binary" (the same without the text message below) | "rtmp" (FLV's tags as RTMP messages)
     media       "av" | "v" | "a"
     audio       "aac" | "flac" | "opus" | "source" | "none" | "auto" (what ``[audio]`` says for the container)
     hevc        "enhanced" | "legacy" (FLV only)
@@ -27,7 +27,7 @@ from relay.errors import RelayError, UsageError
 from relay.settings import Settings
 
 CONTAINERS = ("flv", "mp4", "ts", "jt1078")
-FRAMINGS = ("raw", "ws", "ws-binary")
+FRAMINGS = ("raw", "ws", "ws-binary", "rtmp")
 MEDIA = ("av", "v", "a")
 AUDIO_TARGETS = ("auto", "aac", "flac", "opus", "source", "none")
 HEVC = ("enhanced", "legacy")

@@ -22,7 +22,7 @@ class Framing:
     __slots__ = ("_changes", "_text", "version", "ws")
 
     def __init__(self, fmt: OutputFormat) -> None:
-        self.ws = fmt.framing != "raw"
+        self.ws = fmt.framing in ("ws", "ws-binary")
         self._text = fmt.framing == "ws" and fmt.container == "mp4"
         self.version = 0  #: of the configuration; grows with every change
         self._changes: list[bytes] = []  #: the last ones, framed; the latest has number ``version``

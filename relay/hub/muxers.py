@@ -11,13 +11,14 @@ from relay.mux.flv import FlvMuxer
 from relay.mux.fmp4 import Fmp4Muxer
 from relay.mux.jt1078 import Jt1078Muxer
 from relay.mux.mpegts import TsMuxer
+from relay.rtmp.mux import RtmpMuxer
 
 __all__ = ["EARLY_TRACKS", "FLEXIBLE", "MUXERS", "STATELESS", "MakeMuxer", "unsupported"]
 
 MakeMuxer = Callable[[OutputFormat, StreamKey], Muxer]
 
 MUXERS: Mapping[str, MakeMuxer] = {
-    "flv": lambda fmt, key: FlvMuxer(hevc=fmt.hevc),
+    "flv": lambda fmt, key: RtmpMuxer(fmt.hevc) if fmt.framing == "rtmp" else FlvMuxer(fmt.hevc),
     "mp4": lambda fmt, key: Fmp4Muxer(),
     "ts": lambda fmt, key: TsMuxer(),
     "jt1078": lambda fmt, key: Jt1078Muxer(key.sim, key.channel),

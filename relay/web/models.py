@@ -159,6 +159,7 @@ class PlayUrls(msgspec.Struct):
     ws_flv: str
     mp4: str
     ws_mp4: str
+    rtmp: str = ""  #: empty when RTMP is switched off
 
 
 class Play(msgspec.Struct):

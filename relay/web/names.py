@@ -11,8 +11,7 @@ from typing import Protocol
 
 from twisted.internet.defer import Deferred
 
-from relay.core.alias import Resolver, tidy_plate
-from relay.core.terminal_state import Terminal
+from relay.core.alias import Resolver, names, tidy_plate
 from relay.core.terminals import Terminals
 from relay.identity import phone_key
 from relay.store.connection import NO_LIMIT
@@ -57,7 +56,7 @@ class Names:
         if is_number(name):
             return phone_key(name)
         plate = tidy_plate(name)
-        called = [terminal.sim for terminal in self._terminals.seen() if plate in map(tidy_plate, _names(terminal))]
+        called = [terminal.sim for terminal in self._terminals.seen() if plate in map(tidy_plate, names(terminal))]
         return called[0] if len(called) == 1 else None  # a plate that two terminals carry names none
 
     async def sim(self, name: str) -> str | None:
@@ -66,8 +65,7 @@ class Names:
 
     def all_of(self, sim: str) -> list[str]:
         """Every name of a terminal that was seen since the start, its number first."""
-        terminal = self._terminals.get(sim)
-        return list(dict.fromkeys([sim, *_names(terminal)])) if terminal is not None else [sim]
+        return self._resolver.names_of(sim)
 
     async def known(self) -> dict[str, KnownTerminal]:
         """All rows of the store by number, read now or a moment ago."""
@@ -80,10 +78,3 @@ class Names:
     def changed(self) -> None:
         """The rows were changed here: read them again."""
         self._read_at = float("-inf")
-
-
-def _names(terminal: Terminal) -> list[str]:
-    """Alias and plates."""
-    known = terminal.known
-    names = [known.alias, known.plate, terminal.plate] if known is not None else [terminal.plate]
-    return [name for name in names if name]

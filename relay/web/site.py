@@ -86,7 +86,7 @@ class Web:
         headers = Headers(settings.http)
         self.feed = EventFeed(parts.events, settings.http, headers, parts.sinks)
         self.media = Media(parts.live.acquire, parts.playbacks.acquire, names, self.authenticator, parts.sinks, translate)
-        addresses = PlayAddresses(parts.signer, settings.http, settings.auth, parts.wall)
+        addresses = PlayAddresses(parts.signer, settings.http, settings.rtmp, settings.auth, parts.wall)
         self.live = LiveApi(parts.live, parts.hub, names, addresses, parts.signer, settings.auth, parts.clock, parts.wall)
         self.audit = parts.audit
         self.metrics = Metrics(Collector(parts.version, parts.hub, self._figures(parts)))

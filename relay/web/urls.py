@@ -8,7 +8,7 @@ from urllib.parse import quote, urlencode
 from relay.core.events import iso_time
 from relay.core.tokens import Signer
 from relay.identity import StreamKey
-from relay.settings import Auth, Http
+from relay.settings import Auth, Http, Rtmp
 from relay.web.models import Play, PlayQuery, PlayUrls
 from relay.web.server import Request
 
@@ -16,9 +16,10 @@ from relay.web.server import Request
 class PlayAddresses:
     """Makes play URLs."""
 
-    def __init__(self, signer: Signer, http: Http, auth: Auth, wall: Callable[[], float]) -> None:
+    def __init__(self, signer: Signer, http: Http, rtmp: Rtmp, auth: Auth, wall: Callable[[], float]) -> None:
         self._signer = signer
         self._http = http
+        self._rtmp = rtmp
         self._auth = auth
         self._wall = wall
 
@@ -46,5 +47,19 @@ class PlayAddresses:
             ws_flv=f"{ws}://{host}{path}.flv?{asked}",
             mp4=f"{http}://{host}{path}.mp4?{asked}",
             ws_mp4=f"{ws}://{host}{path}.mp4?{asked}",
+            rtmp=self._rtmp_url(host, f"{path}?{asked}"),
         )
         return Play(str(key), key.sim, key.channel, urls, token, iso_time(now + self._auth.media_token_s))
+
+    def _rtmp_url(self, place: str, tail: str) -> str:
+        """By ``rtmp.advertise``, else on the host that the other addresses have."""
+        rtmp = self._rtmp
+        plain = rtmp.port and not (rtmp.tls_certificate and not rtmp.tls_port)
+        port = rtmp.port if plain else rtmp.tls_port or rtmp.port
+        if not port:
+            return ""
+        scheme, usual = ("rtmp", 1935) if plain else ("rtmps", 443)
+        if rtmp.advertise:
+            return f"{scheme}://{rtmp.advertise}{tail}"
+        host = place if place.endswith("]") or ":" not in place else place.rpartition(":")[0]
+        return f"{scheme}://{host}{'' if port == usual else f':{port}'}{tail}"

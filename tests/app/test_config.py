@@ -334,12 +334,12 @@ def test_a_secret_of_a_table_comes_from_the_environment(tmp_path: Path) -> None:
 
 
 def test_sections_of_later_versions_are_taken_with_one_warning_each(tmp_path: Path) -> None:
-    text = '[rtmp]\nport = 1935\n[hls]\nx = 1\n[[superior]]\nname = "a"\n[[superior]]\nname = "b"\n'
+    text = '[hls]\nx = 1\n[[superior]]\nname = "a"\n[[superior]]\nname = "b"\n'
     text += "[[hook]]\n[ftp]\n[attachments]\n[recording]\n[cluster]\n"
     loaded = load(str(write(tmp_path, text)), {}, tmp_path)
     assert loaded.warnings == tuple(
         f"{name} is not served by this version"
-        for name in ("[rtmp]", "[hls]", "[[superior]]", "[[hook]]", "[ftp]", "[attachments]", "[recording]", "[cluster]")
+        for name in ("[hls]", "[[superior]]", "[[hook]]", "[ftp]", "[attachments]", "[recording]", "[cluster]")
     )
 
 

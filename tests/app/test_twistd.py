@@ -92,12 +92,12 @@ def config_text(taken: dict[str, int], extra: str = "") -> str:
 
 
 def test_it_starts_says_which_configuration_and_stops_with_status_0(tmp_path: Path, runs: list[Twistd]) -> None:
-    run = Twistd(tmp_path, "--config", "relay.toml", config=config_text(ports(), "[rtmp]\nport = 1\n"))
+    run = Twistd(tmp_path, "--config", "relay.toml", config=config_text(ports(), "[cluster]\nport = 1\n"))
     runs.append(run)
     run.until(r"#info\] ready")
     first = run.output.splitlines()[0]
     assert first.endswith(f"configuration: {tmp_path}/relay.toml (--config)")
-    assert "[rtmp] is not served by this version" in run.output
+    assert "[cluster] is not served by this version" in run.output
     link = run.until(r"first start: .*(http://\S+/\?token=\S+)")
     assert (tmp_path / "data" / "relay.db").exists()
     begun = time.monotonic()

@@ -122,7 +122,7 @@ class Product:
         self.folder = folder
         self.ports = {
             name: free_port(socket.SOCK_DGRAM if "udp" in name else socket.SOCK_STREAM)
-            for name in ("terminals_tcp", "terminals_udp", "live_tcp", "live_udp", "playback_tcp", "playback_udp", "http")
+            for name in ("terminals_tcp", "terminals_udp", "live_tcp", "live_udp", "playback_tcp", "playback_udp", "http", "rtmp")
         }
         values: dict[str, dict[str, Any]] = {
             "terminals": {"host": "127.0.0.1", "tcp_port": self.ports["terminals_tcp"], "udp_port": self.ports["terminals_udp"], "registration": "open"},
@@ -137,6 +137,7 @@ class Product:
                 "talk_extra_ports": "",
             },
             "http": {"host": "127.0.0.1", "port": self.ports["http"], "platform_port": 0},
+            "rtmp": {"host": "127.0.0.1", "port": self.ports["rtmp"]},
             "store": {"url": f"sqlite:///{folder / 'relay.db'}"},
         }
         for section, entries in sections.items():

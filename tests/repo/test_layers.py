@@ -21,7 +21,7 @@ LAYERS: dict[int, tuple[str, ...]] = {
 LAYER = {part: layer for layer, parts in LAYERS.items() for part in parts}
 
 #: a part may import itself, lower layers, and of its own layer only these
-BESIDE = {"mux": {"codec", "jt1078"}, "rtmp": {"mux"}, "core": {"hub", "store"}}
+BESIDE = {"mux": {"codec", "jt1078"}, "rtmp": {"mux", "codec"}, "core": {"hub", "store"}}
 for _layer in (0, 4):
     for _part in LAYERS[_layer]:
         BESIDE[_part] = set(LAYERS[_layer])

@@ -352,6 +352,7 @@ def test_a_channel_is_started_by_the_api_and_its_play_urls_work() -> None:
     assert datetime.fromisoformat(play.expires).timestamp() == relay.wall() + 120
     assert play.urls.flv.startswith(f"http://relay.example:8080/live/{SIM}_1.flv?stream=main&token=")
     assert play.urls.ws_mp4.startswith("ws://relay.example:8080/live/")
+    assert play.urls.rtmp == f"rtmp://relay.example/live/{SIM}_1?{play.urls.flv.partition('?')[2]}"
     player = relay.send("GET", play.urls.flv.partition("relay.example:8080")[2])
     relay.clock.advance(0.2)
     assert body(player).startswith(b"<H h264>")
