@@ -91,6 +91,7 @@ class Terminals:
     retries: int = a_number(2, 0, 20)  #: repeats of a request, same serial, T(N+1) = T(N) x (N+1)
     subpackage_timeout_s: float = a_number(60.0, 1.0)  #: age at which an unfinished message is given up
     loss_report_s: float = a_number(10.0, 0.0)  #: interval of 0x9105; 0 = never
+    ptz_hold_s: float = a_number(2.0, 0.2, 60.0)  #: a rotation of a camera that is not renewed is stopped after so long
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,9 +33,11 @@ from relay.core.alias import Resolver
 from relay.core.audit import Audit
 from relay.core.events import Events
 from relay.core.live import Live, MediaPorts
+from relay.core.orders import Orders
 from relay.core.play import Plays
 from relay.core.playback import Playbacks
 from relay.core.playback_session import PLAYBACK
+from relay.core.ptz import Ptz
 from relay.core.recordings import Recordings
 from relay.core.retention import Kept, Retention, by_time
 from relay.core.terminals import Terminals
@@ -110,6 +112,8 @@ class Parts:
         )
         self.searches.claim = self.playbacks.claim
         self.rtmp = RtmpServer(clock, settings.rtmp, Plays(signer, resolver, self.live, time.time), settings.limits.log_peer_s)
+        self.orders = Orders(self.terminals, clock, self.events, self.audit.record)
+        self.ptz = Ptz(self.terminals, clock, self.events, settings.terminals.ptz_hold_s, self.audit.record)
         self.web = make_site(
             WebParts(
                 settings=settings,
@@ -123,6 +127,8 @@ class Parts:
                 live=self.live,
                 searches=self.searches,
                 playbacks=self.playbacks,
+                orders=self.orders,
+                ptz=self.ptz,
                 events=self.events,
                 sinks=cast(SinkMaker, make_sink),  # the same in the words of either side
                 version=relay.__version__,
@@ -243,6 +249,8 @@ class Parts:
             self.health.stop,
             self.retention.stop,
             self.playbacks.close,
+            self.ptz.close,
+            self.orders.close,
             self.live.close,
             self.web.close,
             self.rtmp.close,

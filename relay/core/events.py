@@ -14,6 +14,11 @@ terminal.identity_changed     alarm: another terminal id, plate or ICCID under t
 terminal.flapping             alarm: banned for a while, it connects too often
 terminal.alarm                alarm bits of its position reports that were set or cleared; ``set``, ``cleared``, ``video_set`` …
 terminal.updated              attributes or channels became known
+terminal.message              a message that a person may wait for: driver, waybill, answer to a question; ``id``, ``message``, ``fields``
+terminal.late_answer          the answer to a request came after its time limit; ``message``, ``late_s``
+operator.action               somebody ordered a terminal to do something; ``who``, ``action``, ``message``, ``outcome``
+ptz.stopped                   a rotation was stopped since nobody renewed it; ``channel``, ``who``
+ptz.not_stopped               alarm: that stop was not answered
 stream.started                first key frame (or first sound) of a channel
 stream.ended                  the channel has no media any more; ``reason``
 stream.start_failed           a start did not succeed; ``code``, ``hop``
@@ -59,6 +64,7 @@ ALARMS = frozenset(
         "terminal.alarm",
         "terminal.refused",
         "stream.not_stopped",
+        "ptz.not_stopped",
     }
 )
 

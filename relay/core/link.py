@@ -90,6 +90,12 @@ class BadReplyError(RequestError):
     code = "bad_reply"
 
 
+class WrongReplyError(RequestError):
+    """Its 0x0001 had the request's serial and named another message; nothing better came in time."""
+
+    code = "wrong_reply"
+
+
 class TooManyRequestsError(RequestError):
     """As many requests as a link may hold wait already."""
 
@@ -207,6 +213,10 @@ class Link:
         elif event.reason == "closed":
             waiting.errback(TerminalOfflineError(self.sim, f"the terminal's link was lost {now - began:.1f} s after {name} was sent"))
         else:
+            if event.request.misnamed:
+                text = f"the terminal answered {name} under another message's id, 0x{event.request.misnamed:04X}"
+                waiting.errback(WrongReplyError(self.sim, text))
+                return
             accepted = event.reason == "unfinished"
             what = "accepted it, but its answer did not come" if accepted else "did not answer"
             times = f", sent {event.request.repeats + 1} times" if event.request.repeats else ""

@@ -36,6 +36,7 @@ from relay.jt808.session_events import (
     Phase,
     Received,
     SessionOptions,
+    Strayed,
 )
 from relay.jt808.subpackages import AssemblyPool, SubpackageLimits
 from relay.settings import Limits
@@ -254,6 +255,8 @@ class Terminals:
         elif isinstance(event, Broken):
             self.counts[f"frames dropped: {event.reason}"] += 1
             self.peer_log.warn(link.wire.host, "{peer}: {detail}", peer=link.wire.peer, detail=event.detail)
+        elif isinstance(event, Strayed):
+            self._strayed(link, event)
         elif isinstance(event, GaveUp):
             self.counts["sub-packaged messages given up"] += 1
             self.peer_log.info(link.wire.host, "{peer}: {detail}", peer=link.wire.peer, detail=event.detail)
@@ -281,6 +284,13 @@ class Terminals:
             watcher(terminal, event)
         if link.session.phase is Phase.NEW:  # 0x0003
             self._deregistered(terminal, link)
+
+    def _strayed(self, link: Link, event: Strayed) -> None:
+        """An answer that nobody waits for: a late one is worth knowing, since its request was told to have failed."""
+        stray = event.stray
+        self.counts[f"answers {stray.kind}"] += 1
+        if stray.kind == "late" and link.sim:
+            self.events.publish("terminal.late_answer", sim=link.sim, message=f"0x{stray.msg_id:04X}", late_s=round(stray.after_s, 1))
 
     def told(self, link: Link, answer: Body) -> None:
         """The reply to a request, whoever made it."""

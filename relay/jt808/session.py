@@ -48,6 +48,7 @@ from relay.jt808.session_events import (
     Role,
     SessionOptions,
     Silent,
+    Strayed,
     Unadmitted,
 )
 from relay.jt808.session_out import MULTIMEDIA, RESEND_UP, Outbox
@@ -237,7 +238,7 @@ class Session(Outbox):
     def cancel(self, request: Request) -> None:
         """Wait no longer for its reply; no event follows."""
         if self._requests is not None:
-            self._requests.drop(request)
+            self._requests.forget(request)
 
     # ---- decisions about admission (platform) ----------------------------------------------------------------------------
 
@@ -334,7 +335,7 @@ class Session(Outbox):
             self._repeat_pieces(header, body)
             return
         message, problem = _read(msg_id, body, self._layout(header))
-        if self._finishes_request(header, message, body, problem):
+        if self._finishes_request(header, message, body, problem, now):
             if self.role is Role.PLATFORM and msg_id not in UNANSWERED and not acked:
                 self._answer_once(header, crc32(body), Result.OK)
             return
@@ -432,17 +433,25 @@ class Session(Outbox):
         reply_serial, reply_msg_id, result = _GENERAL.unpack_from(body)
         if self._requests is not None:
             verdict = self._requests.general(reply_serial, reply_msg_id, result, now)
+            self._tell_strays()
             if verdict is not None:
                 message, problem = _read(header.msg_id, body, self._layout(header))
                 self._judged(verdict, header, message, body, problem)
 
-    def _finishes_request(self, header: Header, message: Body | None, body: bytes, problem: str) -> bool:
-        if self._requests is None or not len(self._requests):
+    def _tell_strays(self) -> None:
+        if self._requests is not None and self._requests.strays:
+            strays, self._requests.strays = self._requests.strays, []
+            for stray in strays:
+                self._emit(Strayed(stray))
+
+    def _finishes_request(self, header: Header, message: Body | None, body: bytes, problem: str, now: float) -> bool:
+        if self._requests is None:
             return False
         lacks = header.msg_id in SERIAL_MAY_LACK and getattr(message, "reply_serial", None) is None
         serial = None if lacks or len(body) < 2 else _WORD.unpack_from(body)[0]
-        verdict = self._requests.special(header.msg_id, serial, lacks)
+        verdict = self._requests.special(header.msg_id, serial, lacks, now)
         if verdict is None:
+            self._tell_strays()
             return False
         self._judged(verdict, header, message, body, problem)
         return True
@@ -492,6 +501,11 @@ class Session(Outbox):
         if not frames and self.role is Role.PLATFORM:
             self.answer(header, Result.FAILURE)
         self._write(frames)
+
+    def send_again(self, serial: int, indexes: list[int]) -> None:
+        """Pieces of a long message of ours again, unchanged (0x8800 asks for them by media id)."""
+        if self._sent is not None:
+            self._write(self._sent.repeat(serial, indexes))
 
     def _encrypted(self, header: Header, body: bytes) -> None:
         """Without a key agreement the body stays what it is; the terminal is told that this is not supported."""

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from relay.errors import ProtocolError
 from relay.jt808.header import Header
 from relay.jt808.messages.base import Body
-from relay.jt808.session_requests import Request
+from relay.jt808.session_requests import Request, Stray
 from relay.jt808.subpackages import AssemblyPool, SubpackageLimits
 
 
@@ -101,6 +101,12 @@ class Failed(NamedTuple):
     result: int  #: of the 0x0001 that refused it
 
 
+class Strayed(NamedTuple):
+    """An answer that nobody waits for; the message itself is delivered as any other."""
+
+    stray: Stray
+
+
 class GaveUp(NamedTuple):
     """A message in pieces that never became whole."""
 
@@ -114,7 +120,7 @@ class Ended(NamedTuple):
     reason: str
 
 
-Event = Received | Registering | Authenticating | Silent | Unadmitted | Foreign | Broken | Replied | Accepted | Failed | GaveUp | Ended
+Event = Received | Registering | Authenticating | Silent | Unadmitted | Foreign | Broken | Replied | Accepted | Failed | Strayed | GaveUp | Ended
 
 
 class BusyError(ProtocolError):

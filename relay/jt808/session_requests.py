@@ -15,6 +15,7 @@ only some are and nothing more comes.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
@@ -22,6 +23,7 @@ from relay.jt808.messages.general import Result
 from relay.jt808.session_replies import PLATFORM_GENERAL, TERMINAL_GENERAL, Expect
 
 PENDING_MAX = 64  #: requests awaiting replies on one link; a terminal works on a handful at a time
+OVER_KEPT = 16  #: requests that are over and whose later answers are still told apart
 ACCEPTED_WAIT_S = 30.0  #: after "accepted": doing it (a door, a photo) takes the terminal longer than answering
 
 
@@ -29,7 +31,7 @@ class Request:
     """One message sent that wants an answer."""
 
     __slots__ = (
-        "acked", "again_at", "arriving", "context", "expect", "expires_at", "frames", "general_ends", "last_serial", "msg_id", "pause",
+        "acked", "again_at", "arriving", "context", "expect", "expires_at", "frames", "general_ends", "last_serial", "misnamed", "msg_id", "pause",
         "repeats", "repeats_left", "serial",
     )  # fmt: skip
 
@@ -54,6 +56,7 @@ class Request:
         self.context = context  #: the caller's own
         self.acked: set[int] | None = None  #: serials acknowledged with result 0
         self.arriving = False  #: its answer comes in sub-packages, and has begun
+        self.misnamed = 0  #: the id under which a general answer with our serial came, where it was another
         self.repeats = 0  #: how often it was sent again
         self.repeats_left = repeats
         self.pause = first_timeout_s  #: T(N)
@@ -83,12 +86,34 @@ class Verdict(NamedTuple):
     result: int = 0  #: of the general answer that refused it
 
 
+class Over(NamedTuple):
+    """A request that no longer waits."""
+
+    msg_id: int
+    serial: int
+    frames: int  #: how many it was sent in
+    expect: Expect
+    answered: bool  #: False: it was given up
+    at: float  #: monotonic
+
+
+class Stray(NamedTuple):
+    """An answer that nobody waits for."""
+
+    kind: Literal["late", "repeated", "misnamed"]
+    msg_id: int  #: of the request
+    answer_id: int  #: of the answer; misnamed: the id that it names
+    after_s: float  #: since the request was over
+
+
 class Requests:
     """Those of one link, oldest first."""
 
     def __init__(self) -> None:
         self._pending: dict[int, Request] = {}  #: by first serial; insertion order is age
+        self._over: deque[Over] = deque(maxlen=OVER_KEPT)
         self.unmatched = 0  #: answers that no request waits for
+        self.strays: list[Stray] = []  #: told to the session, which takes them out
 
     def __len__(self) -> int:
         return len(self._pending)
@@ -100,9 +125,30 @@ class Requests:
         """From now on ``request`` waits."""
         self._pending[request.serial] = request
 
-    def drop(self, request: Request) -> bool:
+    def forget(self, request: Request) -> None:
+        """Wait no longer, and care for no late answer either."""
+        self._pending.pop(request.serial, None)
+
+    def drop(self, request: Request, now: float, answered: bool = False) -> bool:
         """Wait no longer; False when it did not."""
+        self._over.append(Over(request.msg_id, request.serial, len(request.frames), request.expect, answered, now))
         return self._pending.pop(request.serial, None) is not None
+
+    def _stray(self, msg_id: int | None, answer_id: int, serial: int | None, now: float) -> bool:
+        """An answer that no request waits for: to one that is over? The newest is meant; one that names its request by its id alone is late only
+        for one that was given up, since such messages also come unasked."""
+        for over in reversed(self._over):
+            if over.expect.by_id:
+                meant = msg_id is None and not over.answered and answer_id in over.expect.final
+            else:
+                meant = serial is not None and (serial - over.serial) & 0xFFFF < over.frames
+            if not meant or msg_id not in (None, over.msg_id) or (msg_id is None and answer_id not in over.expect.final):
+                continue
+            self._over.remove(over)
+            self._over.append(over._replace(answered=True))
+            self.strays.append(Stray("repeated" if over.answered else "late", over.msg_id, answer_id, now - over.at))
+            return True
+        return False
 
     def uses(self, serial: int) -> bool:
         """Whether a waiting request was sent with this serial: it must not be given out again."""
@@ -115,9 +161,11 @@ class Requests:
                 break
         else:
             self.unmatched += 1
+            if not self._stray(reply_msg_id, TERMINAL_GENERAL, reply_serial, now):
+                self._misnamed(reply_serial, reply_msg_id)
             return None
         if result != Result.OK:
-            self.drop(request)
+            self.drop(request, now, True)
             return Verdict(request, "refused", result)
         first = request.acked is None
         acked = request.acked = request.acked or set()
@@ -129,24 +177,34 @@ class Requests:
                 return Verdict(request, "accepted")
             return None
         if reply_serial == request.last_serial or len(acked) >= len(request.frames):
-            self.drop(request)
+            self.drop(request, now, True)
             return Verdict(request, "done")
         return None
 
-    def special(self, msg_id: int, reply_serial: int | None, by_id_too: bool) -> Verdict | None:
+    def _misnamed(self, reply_serial: int, reply_msg_id: int) -> None:
+        """Our serial under another message's id. Which of the two is wrong cannot be told, so the request goes on waiting and remembers it."""
+        for request in self._pending.values():
+            if request.covers(reply_serial):
+                request.misnamed = reply_msg_id
+                self.strays.append(Stray("misnamed", request.msg_id, reply_msg_id, 0.0))
+                return
+
+    def special(self, msg_id: int, reply_serial: int | None, by_id_too: bool, now: float) -> Verdict | None:
         """A message that may answer a request has come. ``by_id_too``: the serial may be missing or not be one."""
         oldest = None
         for request in self._pending.values():
             if msg_id not in request.expect.final:
                 continue
             if not request.expect.by_id and reply_serial is not None and request.covers(reply_serial):
-                self.drop(request)
+                self.drop(request, now, True)
                 return Verdict(request, "done")
             if oldest is None and (request.expect.by_id or by_id_too):
                 oldest = request
         if oldest is None:
+            if self._over:
+                self._stray(None, msg_id, reply_serial, now)
             return None
-        self.drop(oldest)
+        self.drop(oldest, now, True)
         return Verdict(oldest, "done")
 
     def piece(self, msg_id: int, reply_serial: int | None, until: float) -> None:
@@ -169,7 +227,7 @@ class Requests:
         """The pieces of an answer have stopped coming: those whose answer it was are over."""
         over = [request for request in self if request.arriving and msg_id in request.expect.final]
         for request in over:
-            self.drop(request)
+            self.forget(request)
         return [Verdict(request, "incomplete") for request in over]
 
     def due(self, now: float) -> list[Verdict]:
@@ -185,7 +243,7 @@ class Requests:
                 request.again_at = now + request.pause
                 verdicts.append(Verdict(request, "again"))
                 continue
-            self.drop(request)
+            self.drop(request, now)
             if request.arriving:
                 verdicts.append(Verdict(request, "incomplete"))
             elif not request.accepted:

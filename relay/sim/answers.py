@@ -9,12 +9,12 @@
 | 0x9205 | 0x1205 | lists half-hour recordings, of the last day unless told otherwise |
 | 0x9201 | 0x1205, then a media connection | sends the test card with the clock of that time |
 | 0x9202 | 0x0001 | pauses, resumes, ends, speeds up, seeks, key frames only |
-| 0x9301-0x9306 | 0x0001 | |
 | 0x8103, 0x8104, 0x8106 | 0x0001, 0x0104 | keeps parameters; heartbeat and report interval are obeyed |
 | 0x8105 | 0x0001 | 4 reset, 6 and 7: reconnects |
 | 0x8107 | 0x0107 | |
 | 0x8201, 0x8202 | 0x0201, 0x0001 | position; reports more often for a while |
-| 0x8203, 0x8204, 0x8300 | 0x0001 | |
+| 0x8203, 0x8204 | 0x0001 | |
+| cameras, texts, doors, areas, photos … | ``operator_answers`` | |
 | 0x8003 | the pieces again (``session`` does it) | |
 | anything else | 0x0001 result 3, a broken body result 2 | |
 """
@@ -47,7 +47,9 @@ _HANDLERS: dict[int, Handler] = {}
 _ACTS = frozenset({0x9101, 0x9102, 0x9201, 0x9202, 0x8105})
 
 
-def _on(*msg_ids: int) -> Callable[[Handler], Handler]:
+def on(*msg_ids: int) -> Callable[[Handler], Handler]:
+    """Decorator: answers these messages."""
+
     def register(handler: Handler) -> Handler:
         for msg_id in msg_ids:
             _HANDLERS[msg_id] = handler
@@ -98,7 +100,7 @@ def _purpose(data_type: int) -> str:
     return "data" if data_type == AvDataType.PASSTHROUGH else "live"
 
 
-@_on(0x9101)
+@on(0x9101)
 def _live(terminal: SimulatedTerminal, header: Header, message: video.RealtimeAvRequest) -> None:
     faults = terminal.options.faults
     if "no-answer" in faults and faults.get("no-answer") == header.msg_id:
@@ -128,7 +130,7 @@ def _live(terminal: SimulatedTerminal, header: Header, message: video.RealtimeAv
         begin()
 
 
-@_on(0x9102)
+@on(0x9102)
 def _live_control(terminal: SimulatedTerminal, header: Header, message: video.RealtimeAvControl) -> None:
     if "keeps-sending" in terminal.options.faults:
         terminal.answer(header)
@@ -162,13 +164,13 @@ def _live_control(terminal: SimulatedTerminal, header: Header, message: video.Re
     terminal.answer(header, result)
 
 
-@_on(0x9105)
+@on(0x9105)
 def _loss(terminal: SimulatedTerminal, header: Header, message: video.RealtimeAvStatus) -> None:
     terminal.losses = {**(terminal.losses or {}), message.channel: message.packet_loss_rate}
     terminal.answer(header)
 
 
-@_on(0x9003)
+@on(0x9003)
 def _attributes(terminal: SimulatedTerminal, header: Header, message: video.AvAttributesQuery) -> None:
     source, count = terminal.source, len(terminal.options.channels)
     answer = video.AvAttributes(
@@ -197,13 +199,13 @@ def _recordings(terminal: SimulatedTerminal, channel: int, begin: float | None, 
                 )  # fmt: skip
 
 
-@_on(0x9205)
+@on(0x9205)
 def _list(terminal: SimulatedTerminal, header: Header, message: video.ResourceQuery) -> None:
     found = list(_recordings(terminal, message.channel, from_bcd(message.start_time), from_bcd(message.end_time)))
     terminal.reply(header, video.ResourceList(reply_serial=header.serial, resources=found))
 
 
-@_on(0x9201)
+@on(0x9201)
 def _playback(terminal: SimulatedTerminal, header: Header, message: video.PlaybackRequest) -> None:
     begin, end = from_bcd(message.start_time), from_bcd(message.end_time)
     found = list(_recordings(terminal, message.channel, begin, end)) if begin is not None else []
@@ -221,7 +223,7 @@ def _playback(terminal: SimulatedTerminal, header: Header, message: video.Playba
     stream.keys_only = message.playback_mode == video.PlaybackMode.KEYFRAMES
 
 
-@_on(0x9202)
+@on(0x9202)
 def _playback_control(terminal: SimulatedTerminal, header: Header, message: video.PlaybackControl) -> None:
     stream = terminal.streams.get((message.channel, "playback"))
     if stream is None:
@@ -276,7 +278,7 @@ def _parameters(terminal: SimulatedTerminal) -> dict[int, Any]:
     return dict(sorted(made.items()))
 
 
-@_on(0x8103)
+@on(0x8103)
 def _set(terminal: SimulatedTerminal, header: Header, message: parameters.SetParameters) -> None:
     terminal.parameters = {**(terminal.parameters or {}), **{entry.id: entry for entry in message.params}}
     interval = terminal.parameters.get(0x0029)
@@ -286,14 +288,14 @@ def _set(terminal: SimulatedTerminal, header: Header, message: parameters.SetPar
     terminal.answer(header)
 
 
-@_on(0x8104, 0x8106)
+@on(0x8104, 0x8106)
 def _query(terminal: SimulatedTerminal, header: Header, message: Any) -> None:
     known = _parameters(terminal)
     wanted = [known[i] for i in message.param_ids if i in known] if isinstance(message, parameters.QueryParameters) else list(known.values())
     terminal.reply(header, parameters.ParametersResponse(reply_serial=header.serial, params=wanted))
 
 
-@_on(0x8107)
+@on(0x8107)
 def _terminal_attributes(terminal: SimulatedTerminal, header: Header, message: parameters.QueryAttributes) -> None:
     answer = parameters.TerminalAttributes(
         terminal_type=0b0100_0101, manufacturer_id="JTSIM", terminal_model="SIM-1078", terminal_id=terminal.phone[-7:].rjust(7, "0").upper(),
@@ -302,7 +304,7 @@ def _terminal_attributes(terminal: SimulatedTerminal, header: Header, message: p
     terminal.reply(header, answer)
 
 
-@_on(0x8105)
+@on(0x8105)
 def _control(terminal: SimulatedTerminal, header: Header, message: parameters.TerminalControl) -> None:
     terminal.answer(header)
     if message.command in (4, 6, 7):
@@ -312,14 +314,14 @@ def _control(terminal: SimulatedTerminal, header: Header, message: parameters.Te
 # positions and the rest ----------------------------------------------------------------------------------------------------------------
 
 
-@_on(0x8201)
+@on(0x8201)
 def _position(terminal: SimulatedTerminal, header: Header, message: location.LocationQuery) -> None:
     report = terminal.location_report()
     serial = None if terminal.options.edition <= 2011 else header.serial
     terminal.reply(header, location.LocationQueryResponse(reply_serial=serial, location=as_location(report)))
 
 
-@_on(0x8202)
+@on(0x8202)
 def _track(terminal: SimulatedTerminal, header: Header, message: location.TrackingControl) -> None:
     if message.interval:
         terminal.report_every(message.interval, message.duration or 0)
@@ -328,6 +330,6 @@ def _track(terminal: SimulatedTerminal, header: Header, message: location.Tracki
     terminal.answer(header)
 
 
-@_on(0x8203, 0x8204, 0x8300, 0x9301, 0x9302, 0x9303, 0x9304, 0x9305, 0x9306)
+@on(0x8203, 0x8204)
 def _accept(terminal: SimulatedTerminal, header: Header, message: Any) -> None:
     terminal.answer(header)

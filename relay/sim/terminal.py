@@ -32,10 +32,11 @@ from relay.jt808.header import Header
 from relay.jt808.messages.base import Body
 from relay.jt808.messages.general import Authentication, Heartbeat, Registration, RegistrationResponse
 from relay.jt808.messages.location import LocationReport
+from relay.jt808.messages.multimedia import MultimediaResponse
 from relay.jt808.session import Session
 from relay.jt808.session_events import Broken, Ended, Event, Failed, Foreign, Received, Replied, Role, SessionOptions
 from relay.jt808.session_requests import Request
-from relay.sim import answers, links
+from relay.sim import answers, links, operator_answers
 from relay.sim.media import MediaStream, State
 from relay.sim.options import TerminalOptions
 from relay.sim.sources import PatternSource, Source
@@ -72,8 +73,8 @@ class SimulatedTerminal:
     __slots__ = (
         "_alarm", "_attempts", "_calls", "_closed_bytes", "_done", "_heartbeat_at", "_link", "_make_source", "_next_report_at", "_position_every",
         "_register_again", "_request", "_session", "_source", "_stopped", "_told", "_tracking_until", "_waiters", "ahead", "auth_code", "losses",
-        "moved_since", "online_count", "options", "parameters", "phone", "reactor", "received", "registered_count", "state", "streams", "unanswered",
-        "wall",
+        "moved_since", "online_count", "operator", "options", "parameters", "phone", "reactor", "received", "registered_count", "state", "streams",
+        "unanswered", "wall",
     )  # fmt: skip
 
     def __init__(
@@ -100,6 +101,7 @@ class SimulatedTerminal:
         self.unanswered = 0  #: messages that got no answer on purpose
         self.parameters: dict[int, Any] | None = None  #: set by 0x8103
         self.received: deque[Received] | None = None  #: what the platform asked, newest last
+        self.operator: operator_answers.Operator | None = None  #: cameras turned, texts, areas, photos
         self.losses: dict[int, int] | None = None  #: last 0x9105 by channel
         self.streams: dict[tuple[int, str], MediaStream] = {}  #: by channel and purpose: "live", "talk", "data", "playback"
         self._make_source = source
@@ -392,7 +394,10 @@ class SimulatedTerminal:
 
     def location_report(self) -> LocationReport:
         """The position now."""
-        return report(self.wall(), self.moved_since, self.ahead, edition=self.options.edition)
+        made = report(self.wall(), self.moved_since, self.ahead, edition=self.options.edition)
+        if self.operator is not None:
+            made.status_flags |= self.operator.status
+        return made
 
     def _send_endless(self) -> None:
         """Fault: pieces of a picture (0x0801) of which the last one never comes."""
@@ -410,6 +415,25 @@ class SimulatedTerminal:
         """A message that awaits nothing."""
         if self._session is not None:
             self._session.send(message, self.reactor.seconds())
+            self._flush()
+
+    def send_pieces(self, message: Body) -> int | None:
+        """A long message that is to be acknowledged; gives the serial of its first piece. The fault ``lose-piece`` leaves the second one out."""
+        session, link = self._session, self._link
+        if session is None or link is None:
+            return None
+        self._flush()
+        serial = session.send(message, self.reactor.seconds())
+        frames = session.frames_to_send()
+        if "lose-piece" in self.options.faults and len(frames) > 2:
+            del frames[1]
+        link.write(frames)
+        return serial
+
+    def repeat_pieces(self, serial: int, indexes: list[int]) -> None:
+        """Pieces of a long message again."""
+        if self._session is not None:
+            self._session.send_again(serial, indexes)
             self._flush()
 
     def _ask(self, message: Body) -> Request | None:
@@ -481,6 +505,8 @@ class SimulatedTerminal:
             if len(done) > _SERIALS_KEPT:
                 done.popitem(last=False)
         self._tell(f"<- {answers.describe(event)}{'' if before is None else ' (repeated)'}")
+        if isinstance(event.message, MultimediaResponse):
+            operator_answers.asked_again(self, event.message)
         if event.wants_answer:
             answers.act(self, event, before)
         self._fire(header.msg_id, event)
@@ -489,7 +515,7 @@ class SimulatedTerminal:
         """0x0001, when and if the faults let it."""
 
         def now(session: Session) -> None:
-            session.answer(header, result)
+            session.answer(header.replace(msg_id=0x0002) if "wrong-reply-id" in self.options.faults else header, result)
 
         if self._done is not None:
             self._done[header.msg_id, header.serial] = result
@@ -509,8 +535,6 @@ class SimulatedTerminal:
                 frames = session.frames_to_send()
                 if self._link is not None:
                     self._link.write(frames if len(frames) == 1 else frames[: len(frames) // 2])
-            if "answers-twice" in faults:
-                session.reply(message)
 
         self._answer(header, now)
 
@@ -524,6 +548,8 @@ class SimulatedTerminal:
         def speak() -> None:
             if session is not None and session is self._session:
                 action(session)
+                if "answers-twice" in faults:
+                    action(session)
                 self._flush()
 
         late = faults.get("slow-answers")

@@ -15,7 +15,9 @@ from relay.core.link import (
     RequestError,
     TerminalOfflineError,
     TooManyRequestsError,
+    WrongReplyError,
 )
+from relay.core.orders import Orders
 from relay.core.terminal_state import Terminal
 from relay.core.terminals import Terminals
 from relay.hub.registry import Registry
@@ -24,10 +26,10 @@ from relay.identity import StreamKey
 from relay.jt808.messages import MESSAGES, Body
 from relay.store.errors import StoreConflictError, StoreError
 from relay.store.terminals import KnownTerminal
+from relay.web.api_orders import reply_view
 from relay.web.models import (
     MessageAnswer,
     MessageRequest,
-    Reply,
     TerminalChange,
     TerminalList,
     TerminalNew,
@@ -49,6 +51,7 @@ REQUEST_PROBLEMS: dict[type[RequestError], tuple[int, str]] = {
     RefusedError: (409, "The terminal understood and said no; its manual or its vendor knows why."),
     IncompleteReplyError: (504, "A poor network, or a terminal that lost count: try again, or ask for less at a time."),
     BadReplyError: (502, "Its answer does not fit the standard; the log has the bytes."),
+    WrongReplyError: (502, "It may have done it: its answer has the right number and the wrong name. A fault of its firmware."),
     TooManyRequestsError: (429, "Wait until it has answered what was asked before."),
 }
 
@@ -68,11 +71,12 @@ def store_problem(error: StoreError) -> Problem:
 class TerminalApi:
     """Handlers and their routes."""
 
-    def __init__(self, names: Names, rows: Rows, terminals: Terminals, hub: Registry, wall: Callable[[], float]) -> None:
+    def __init__(self, names: Names, rows: Rows, terminals: Terminals, hub: Registry, orders: Orders, wall: Callable[[], float]) -> None:
         self._names = names
         self._rows = rows
         self._terminals = terminals
         self._hub = hub
+        self._orders = orders
         self._wall = wall
 
     def routes(self) -> Iterable[Route]:
@@ -207,13 +211,8 @@ class TerminalApi:
             message.encode(edition)
         except FieldError as problem:
             raise Problem(400, f"{kind.__name__}: {problem}.", code="bad_fields", hint=f"Its fields are {_field_names(kind)}.") from None
-        sent = f"0x{kind.KEY:04X}"
-        if not kind.REPLY:
-            if self._terminals.send(sim, message) is None:
-                raise request_problem(TerminalOfflineError(sim, f"terminal {sim} is not online"))
-            return MessageAnswer(sent, None)
-        reply = await self._terminals.request(sim, message, request.timeout_s)
-        return MessageAnswer(sent, reply_view(reply))
+        reply = await self._orders.ask(sim, message, call.principal.name, timeout_s=request.timeout_s, confirm=request.confirm)
+        return MessageAnswer(f"0x{kind.KEY:04X}", reply_view(reply) if reply is not None else None)
 
 
 def message_class(name: str) -> type[Body]:
@@ -230,11 +229,6 @@ def message_class(name: str) -> type[Body]:
     if kind.DIRECTION != "down":
         raise Problem(400, f"{name} is a message of terminals; it cannot be sent to one.", code="wrong_direction")
     return kind
-
-
-def reply_view(reply: Body) -> Reply:
-    """A terminal's message for the API."""
-    return Reply(f"0x{reply.msg_id:04X}", type(reply).__name__, reply.LABEL, reply.fields())
 
 
 def _field_names(kind: type[Body]) -> str:

@@ -307,6 +307,7 @@ class MessageRequest(msgspec.Struct, forbid_unknown_fields=True):
 
     fields: dict[str, Any] = {}
     timeout_s: Timeout | None = None
+    confirm: Annotated[bool, Meta(description="Yes, although it may do harm (0x8105, 0x8108, 0x8400, 0x8500, server addresses in 0x8103).")] = False
 
 
 class Reply(msgspec.Struct):

@@ -11,16 +11,20 @@ from relay.core.audit import Audit
 from relay.core.events import Events
 from relay.core.link import RequestError
 from relay.core.live import Live, StartFailed
+from relay.core.orders import Orders
 from relay.core.playback import Playbacks
+from relay.core.ptz import Ptz
 from relay.core.recordings import Recordings as Searches
 from relay.core.terminals import Terminals
 from relay.core.tokens import Signer
+from relay.errors import RelayError
 from relay.hub.registry import Registry
 from relay.settings import Settings
 from relay.store.errors import StoreError
 from relay.web import openapi
 from relay.web.api_audit import AuditApi
 from relay.web.api_live import LiveApi, start_problem
+from relay.web.api_orders import OrderApi, order_problem
 from relay.web.api_recordings import RecordingApi, Recordings
 from relay.web.api_relay import RelayApi
 from relay.web.api_stored import StoredApi
@@ -54,6 +58,8 @@ class WebParts:
     live: Live
     searches: Searches
     playbacks: Playbacks
+    orders: Orders
+    ptz: Ptz
     events: Events
     sinks: SinkMaker  #: ``relay.net.sink.make_sink``
     version: str
@@ -73,7 +79,7 @@ def translate(error: BaseException) -> Problem | None:
         return request_problem(error)
     if isinstance(error, StoreError):
         return store_problem(error)
-    return None
+    return order_problem(error) if isinstance(error, RelayError) else None
 
 
 class Web:
@@ -97,7 +103,8 @@ class Web:
             [
                 *Pages(headers, parts.pages).routes(),
                 *self.relay.routes(),
-                *TerminalApi(names, parts.rows, parts.terminals, parts.hub, parts.wall).routes(),
+                *TerminalApi(names, parts.rows, parts.terminals, parts.hub, parts.orders, parts.wall).routes(),
+                *OrderApi(parts.orders, parts.ptz, names).routes(),
                 *self.live.routes(),
                 *StoredApi(parts.searches, parts.playbacks, names, addresses).routes(),
                 *StreamApi(parts.hub, parts.wall, self.live.end).routes(),

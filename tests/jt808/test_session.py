@@ -40,8 +40,10 @@ from relay.jt808.session_events import (
     Role,
     SessionOptions,
     Silent,
+    Strayed,
     Unadmitted,
 )
+from relay.jt808.session_requests import Stray
 from relay.jt808.subpackages import SubpackageLimits
 from tests.shared import load_vectors
 
@@ -463,12 +465,15 @@ def test_a_request_is_done_by_the_general_answer():
     assert link.session.next_deadline() == 180.0
 
 
-@pytest.mark.parametrize(("serial", "msg_id"), [(1, 0x8204), (0, 0x9101)])
-def test_an_answer_with_another_serial_or_id_is_not_it(serial, msg_id):
+@pytest.mark.parametrize(("serial", "msg_id", "told"), [(1, 0x8204, []), (0, 0x9101, ["misnamed"])])
+def test_an_answer_with_another_serial_or_id_is_not_it(serial, msg_id, told):
     link = Link()
     link.session._next_serial = 0
-    ask(link, LinkCheck())
-    assert link.feed(general(serial, msg_id)) == []
+    request, _ = ask(link, LinkCheck())
+    assert [event.stray.kind for event in link.feed(general(serial, msg_id))] == told
+    assert request.misnamed == (0x9101 if told else 0)
+    [event] = link.feed(general(0, 0x8204))
+    assert isinstance(event, Replied)
 
 
 @pytest.mark.parametrize("result", [1, 2, 3])
@@ -544,11 +549,13 @@ def test_a_time_limit_cuts_the_repeats_off():
     assert link.tick(15.0) == [Failed(request, "no reply", 0)]
 
 
-def test_a_late_answer_of_a_failed_request_is_nothing():
+def test_a_late_answer_of_a_failed_request_is_told_as_such_and_a_second_one_as_repeated():
     link = Link()
     _request, [(header, _)] = ask(link, LinkCheck(), timeout_s=1.0)
     link.tick(1.0)
-    assert link.feed(general(header.serial, 0x8204), 2.0) == []
+    answer = general(header.serial, 0x8204)
+    assert link.feed(answer, 2.0) == [Strayed(Stray("late", 0x8204, 0x0001, 1.0))]
+    assert link.feed(general(header.serial, 0x8204, serial=900), 2.5) == [Strayed(Stray("repeated", 0x8204, 0x0001, 1.5))]
 
 
 def test_the_end_of_the_link_fails_what_waits():

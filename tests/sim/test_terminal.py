@@ -192,7 +192,7 @@ def test_texts_confirmations_and_commands_to_the_camera_are_accepted() -> None:
 
 def test_what_it_does_not_know_gets_result_3_and_what_it_cannot_read_result_2() -> None:
     platform = Platform().online()
-    assert platform.result(_raw(0x8500)) == 3
+    assert platform.result(_raw(0x8ABD)) == 3
     assert platform.session is not None
     platform.session._put(0x9101, b"\x20short")
     platform.session._put(0x8ABC, b"whatever")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -27,8 +28,9 @@ CHANNEL = f"/terminals/{SIM}/channels/1"
 
 def example(route: Route) -> str:
     """An address of the route that leads to its handler."""
+    path = re.sub(r"\{[a-z]+:([a-z-]+)\|[a-z|-]+\}", r"\1", route.path)  # one of a few words: the first
     return (
-        route.path.replace("{sim}", "10000000000")
+        path.replace("{sim}", "10000000000")
         .replace("{channel:int}", "1")
         .replace("{id}", "none")
         .replace("{viewer}", "1")

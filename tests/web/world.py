@@ -13,7 +13,9 @@ from relay.codec.frame import AUDIO, VIDEO, AudioConfig, Frame, VideoConfig
 from relay.core.admission import Admission
 from relay.core.alias import Resolver
 from relay.core.live import Live, MediaPorts
+from relay.core.orders import Orders
 from relay.core.playback import Playbacks
+from relay.core.ptz import Ptz
 from relay.core.recordings import Recordings
 from relay.core.tokens import Signer
 from relay.hub.formats import Options
@@ -138,6 +140,8 @@ class Relay(Server):
             MediaPorts(1178, 1179),
         )  # fmt: skip
         searches.claim = self.playbacks.claim
+        self.orders = Orders(self.core.terminals, self.clock, self.core.events)
+        self.ptz = Ptz(self.core.terminals, self.clock, self.core.events)
         self.problems: list[str] = []
         self.sinks: list[MemorySink] = []
         self.transports: list[MemoryTransport] = []
@@ -145,7 +149,7 @@ class Relay(Server):
             WebParts(
                 settings=self.settings, clock=self.clock, wall=self.wall, signer=self.signer, rows=self.rows, terminals=self.core.terminals,
                 resolver=resolver, hub=self.hub, live=self.live, searches=searches, playbacks=self.playbacks,
-                events=self.core.events, sinks=sinks or self.make_sink, version="1.2.3",
+                orders=self.orders, ptz=self.ptz, events=self.core.events, sinks=sinks or self.make_sink, version="1.2.3",
                 problems=lambda: self.problems, pages={"index.html": Page(b"<html>", "text/html; charset=utf-8", '"tag"')},
                 **(more(self) if more is not None else {}),
             )
@@ -227,6 +231,8 @@ class Relay(Server):
         """Everything is closed; nothing may be left on the clock."""
         self.web.close()
         self.playbacks.close()
+        self.ptz.close()
+        self.orders.close()
         self.live.close()
         self.hub.close()
         self.core.terminals.close()

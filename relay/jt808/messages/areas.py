@@ -10,7 +10,7 @@ from typing import Annotated
 
 from relay.jt808.messages.base import Body, message
 from relay.jt808.messages.location import Location
-from relay.wire import U8, U16, U32, Bit, BytesRest, Counted8, Counted16, Counted32, ListOf, Record, Str16, Time6, f
+from relay.wire import U8, U16, U32, Bit, BytesRest, Counted8, Counted16, Counted32, Fault, ListOf, Record, Str16, Time6, f
 
 SET_TYPES = {0: "update (更新区域)", 1: "append (追加区域)", 2: "modify (修改区域)"}
 
@@ -177,3 +177,20 @@ class AreaQueryResponse(Body):
     query_type: U8 = f("查询类型", enum=QUERY_TYPES)
     count: U32 = f("查询到的区域或线路数量", "number of areas")
     data: BytesRest = f("区域或线路数据", "bodies as in 0x8600, 0x8602, 0x8604 or 0x8606")
+
+    def areas(self) -> list[Record]:
+        """The areas in ``data``: items as in 0x8600 and 0x8602, or whole bodies of 0x8604 and 0x8606, one after the other. What does not fit, and what
+        follows it, is left out: the standard says only "格式见" the setting messages."""
+        kinds: dict[int, type[Record]] = {1: CircularArea, 2: RectangularArea, 3: SetPolygonArea, 4: SetRoute}
+        cls = kinds.get(self.query_type)
+        found: list[Record] = []
+        data, pos = self.data, 0
+        while cls is not None and pos < len(data) and len(found) < self.count:
+            record = cls.__new__(cls)
+            record.edition, record.trailing = 2019, b""
+            try:
+                pos = cls.plan(2019).fill(record, data, pos, len(data))
+            except Fault:
+                break
+            found.append(record)
+        return found

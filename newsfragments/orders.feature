@@ -1,0 +1,1 @@
+Operators' orders to terminals over the API, in words: parameters read and set by name with the standard's ranges, control, doors and vendors' fuel and circuit commands, texts, questions, lists, photos, positions, tracking, alarm confirmation, areas and routes, recorder, driver, passthrough. What can do harm wants `"confirm": true`, also through `/messages/{id}`.
