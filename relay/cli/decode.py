@@ -2,7 +2,8 @@
 
 ``decode PROTOCOL HEX…`` prints a table; hex comes from the arguments or from standard input, as people paste it. ``decode --jsonl FILE`` answers each object
 of the file with one line: ``{"id", "ok": true, "fields"}`` or ``{"id", "ok": false, "error"}``; ``error`` is a single word where a receiver must reject the
-bytes (``checksum``, ``length`` …), and ``detail`` says more.
+bytes (``checksum``, ``length`` …), and ``detail`` says more. With ``--exact`` the answers hold enough for ``encode --jsonl`` to give the same bytes again;
+``--check`` compares with the fields and bytes that the objects have.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--full", action="store_true", help="do not shorten long fields")
     parser.add_argument("--json", action="store_true", help="one JSON object a message instead of a table")
     parser.add_argument("--jsonl", metavar="FILE", help="a vector file, one JSON object a line; - is standard input")
+    parser.add_argument("--exact", action="store_true", help="with --jsonl: answer with all that encode --jsonl needs for the same bytes again")
+    parser.add_argument("--check", action="store_true", help="with --jsonl: compare with the objects' own fields and bytes, tell what differs")
     pcap_options.arguments(parser)
     parser.set_defaults(usage_error=parser.error)
     _intermix(parser)
@@ -60,10 +63,16 @@ def _intermix(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     if (args.rsa_n is not None or args.rsa_d is not None) and args.words[:1] != ["jt808"]:
         args.usage_error("--rsa-n and --rsa-d go with jt808 and its bytes")
+    if (args.exact or args.check) and args.jsonl is None:
+        args.usage_error("--exact and --check go with --jsonl")
     if args.jsonl is not None:
         if args.words:
             args.usage_error("--jsonl takes a file alone")
-        return answer_lines(args.jsonl, decode_vector)
+        if args.check:
+            from relay.cli import conformance
+
+            return conformance.run(args.jsonl)
+        return answer_lines(args.jsonl, decode_exactly if args.exact else decode_vector)
     if args.pcap is not None:
         if args.words:
             args.usage_error("--pcap takes a file alone")
@@ -152,7 +161,12 @@ def show(explained: Sequence[Any], args: argparse.Namespace) -> int:
 # vector files
 
 
-def decode_vector(vector: Mapping[str, Any]) -> dict[str, Any]:
+def decode_exactly(vector: Mapping[str, Any]) -> dict[str, Any]:
+    """The object with exact fields in the place of its bytes, for ``encode_vector``."""
+    return {name: value for name, value in vector.items() if name not in ("hex", "fields")} | decode_vector(vector, exact=True)
+
+
+def decode_vector(vector: Mapping[str, Any], exact: bool = False) -> dict[str, Any]:
     """``fields`` for one object."""
     text = vector.get("hex")
     if not isinstance(text, str):
@@ -161,7 +175,7 @@ def decode_vector(vector: Mapping[str, Any]) -> dict[str, Any]:
         raw = bytes.fromhex(text)
     except ValueError:
         raise InputError("hex is not a string of hex digits") from None
-    fields = codec_for(vector).decode_object(vector, raw)
+    fields = codec_for(vector).decode_object(vector, raw, exact)
     if "error" in fields:
         # a stream that breaks off: what was in it until then, and why it ends
         return {"ok": False, "error": fields["error"], "fields": fields}
@@ -189,27 +203,33 @@ def codec_for(vector: Mapping[str, Any]) -> Any:
 def answer_lines(file: str, work: Callable[[Mapping[str, Any]], dict[str, Any]]) -> int:
     """One answer for each object of ``file``; 1 if a line was no object at all."""
     status = 0
-    for vector in _lines(file):
-        answer: dict[str, Any] = {"id": vector.get("id") if isinstance(vector, Mapping) else None}
-        if not isinstance(vector, Mapping):
-            status = 1
-            answer.update(ok=False, error=f"not a JSON object: {vector}" if isinstance(vector, str) else "not a JSON object")
+    for vector in vectors(file):
+        if isinstance(vector, Mapping):
+            line = answer(vector, work)
         else:
-            try:
-                answer.update({"ok": True, **work(vector)})
-            except FrameError as problem:
-                answer.update(ok=False, error=problem.reason, detail=str(problem))
-            except FieldError as problem:
-                answer.update(ok=False, error=str(problem))
-            except UsageError:
-                raise
-            except RelayError as problem:
-                answer.update(ok=False, error=str(problem))
-        print(json.dumps(answer, ensure_ascii=False))
+            status = 1
+            line = {"id": None, "ok": False, "error": f"not a JSON object: {vector}" if isinstance(vector, str) else "not a JSON object"}
+        print(json.dumps(line, ensure_ascii=False))
     return status
 
 
-def _lines(file: str) -> Iterator[Any]:
+def answer(vector: Mapping[str, Any], work: Callable[[Mapping[str, Any]], dict[str, Any]]) -> dict[str, Any]:
+    """What ``work`` makes of one object, or why it cannot."""
+    line: dict[str, Any] = {"id": vector.get("id")}
+    try:
+        line.update({"ok": True, **work(vector)})
+    except FrameError as problem:
+        line.update(ok=False, error=problem.reason, detail=str(problem))
+    except FieldError as problem:
+        line.update(ok=False, error=str(problem))
+    except UsageError:
+        raise
+    except RelayError as problem:
+        line.update(ok=False, error=str(problem))
+    return line
+
+
+def vectors(file: str) -> Iterator[Any]:
     """The objects of a file; a line that is none comes as the text of its fault."""
     if file == "-":
         yield from _objects(sys.stdin)

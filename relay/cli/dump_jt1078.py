@@ -41,8 +41,8 @@ def packet_fields(packet: Packet) -> dict[str, Any]:
     }
 
 
-def decode_object(vector: Mapping[str, Any], raw: bytes) -> dict[str, Any]:
-    """The ``fields`` of one vector."""
+def decode_object(vector: Mapping[str, Any], raw: bytes, exact: bool = False) -> dict[str, Any]:
+    """The ``fields`` of one vector; they are always exact."""
     kind = vector.get("kind")
     if kind == "packet":
         packet = parse_packet(raw)
@@ -85,13 +85,21 @@ def _sps(raw: bytes) -> dict[str, Any]:
 
 
 def encode_object(vector: Mapping[str, Any]) -> bytes:
-    """The bytes of one packet's ``fields``."""
+    """The bytes of ``fields``: one packet, or the packets of a stream one after the other."""
     fields = vector.get("fields")
-    if vector.get("kind") != "packet":
-        raise InputError(f"kind {vector.get('kind')!r} cannot be encoded, only packet")
+    if vector.get("kind") not in ("packet", "stream"):
+        raise InputError(f"kind {vector.get('kind')!r} cannot be encoded, only packet and stream")
     if not isinstance(fields, Mapping):
         raise InputError("no fields given")
+    if vector["kind"] == "packet":
+        return _build(fields)
+    packets = fields.get("packets")
+    if not isinstance(packets, list) or not all(isinstance(packet, Mapping) for packet in packets):
+        raise FieldError("packets", "must be a list of objects")
+    return b"".join(map(_build, packets))
 
+
+def _build(fields: Mapping[str, Any]) -> bytes:
     def number(name: str, bits: int, default: int | None = None) -> int:
         value = fields.get(name, default)
         if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 1 << bits:

@@ -12,7 +12,7 @@ from relay.jt808.attachment import AttachedFile, AttachmentLink, ChunkCame, Data
 from relay.jt808.framing import checksum, unescape
 from relay.jt808.header import MAX_BODY, Header, decode_frame
 from relay.jt808.items import ITEMS
-from relay.jt808.messages import MESSAGES, OpaqueBody, decode_body, decode_message
+from relay.jt808.messages import MESSAGES, Body, OpaqueBody, decode_body, decode_message
 from relay.jt808.messages.safety import FileBegin, FileEnd
 from relay.jt808.params import PARAMETERS
 from relay.jt808.rsa import PrivateKey
@@ -26,18 +26,19 @@ RSA = 1
 # vector files
 
 
-def decode_object(vector: Mapping[str, Any], raw: bytes) -> dict[str, Any]:
-    """The ``fields`` of one vector; ``ProtocolError`` for what a receiver must reject."""
+def decode_object(vector: Mapping[str, Any], raw: bytes, exact: bool = False) -> dict[str, Any]:
+    """The ``fields`` of one vector (``exact``: enough for the same bytes again); ``ProtocolError`` for what a receiver must reject."""
     edition = edition_of(vector)
     kind = vector.get("kind")
     if kind == "frame":
-        return _decode_frame(raw, edition)
+        return _decode_frame(raw, edition, exact)
     if kind == "body":
-        return decode_body(msg_id_of(vector), raw, edition).fields()
+        return _fields(decode_body(msg_id_of(vector), raw, edition), edition, exact)
     if kind in ("item", "param"):
         family = ITEMS if kind == "item" else PARAMETERS
         try:
-            return family.decode(raw, edition).fields()
+            entry = family.decode(raw, edition)
+            return entry.exact_fields() if exact else entry.fields()
         except Fault as fault:
             raise DecodeError(str(kind), fault.offset, fault.problem) from None
     if kind == "stream":
@@ -90,12 +91,13 @@ def _file(file: AttachedFile, parts: Mapping[int, bytes]) -> dict[str, Any]:
     return one
 
 
-def _decode_frame(raw: bytes, edition: int) -> dict[str, Any]:
+def _decode_frame(raw: bytes, edition: int, exact: bool) -> dict[str, Any]:
     """One frame, or, if the bytes are more than one frame between two flags, what a receiver finds in them."""
     pieces = raw.split(b"\x7e")
     if len(pieces) == 3 and not pieces[0] and not pieces[2]:
         header, body = decode_frame(pieces[1])
-        return {"header": header.fields(), **_decode_body(header, body, edition).fields()}
+        message = _decode_body(header, body, edition)
+        return {"header": header.fields(exact), **_fields(message, _edition_behind(header, edition), exact)}
     serials = []
     problem: FrameError | None = None
     for piece in filter(None, pieces[:-1]):
@@ -106,6 +108,19 @@ def _decode_frame(raw: bytes, edition: int) -> dict[str, Any]:
     if not serials:
         raise problem or FrameError("incomplete" if any(pieces) else "empty", "no frame between two flags")
     return {"frames": len(serials), "serials": serials}
+
+
+def _edition_behind(header: Header, edition: int) -> int:
+    """The edition that a body behind this header should have."""
+    return 2019 if header.edition == 2019 else min(edition, 2013)
+
+
+def _fields(message: Body, edition: int, exact: bool) -> dict[str, Any]:
+    """The fields; exact ones with the edition of the layout where it is another than should be: ``encode`` then writes that one again."""
+    if not exact:
+        return message.fields()
+    fields = message.exact_fields()
+    return {**fields, "layout": message.edition} if message.edition not in (0, edition) else fields
 
 
 def _decode_body(header: Header, body: bytes, edition: int) -> Any:
@@ -128,7 +143,7 @@ def encode_object(vector: Mapping[str, Any]) -> bytes:
             raise InputError("a frame needs fields.header")
         rest = {name: value for name, value in fields.items() if name != "header"}
         header = _header(fields["header"], vector)
-        body = _encode_body(header.msg_id, rest, 2019 if header.edition == 2019 else min(edition, 2013))
+        body = _encode_body(header.msg_id, rest, _edition_behind(header, edition))
         if len(body) > MAX_BODY:
             raise InputError(f"a body of {len(body)} bytes does not fit into one frame of at most {MAX_BODY}: give it as sub-packages")
         return header.encode(body)
@@ -151,7 +166,16 @@ def _encode_body(msg_id: int, fields: Mapping[str, Any], edition: int) -> bytes:
     cls = MESSAGES.get(msg_id)
     if cls is None:
         raise InputError(f"message 0x{msg_id:04X} is not known: give its bytes as body")
-    return cls.from_fields(fields, edition).encode()
+    rest = {name: value for name, value in fields.items() if name != "layout"}
+    return cls.from_fields(rest, layout_of(fields, edition, EDITIONS)).encode()
+
+
+def layout_of(fields: Mapping[str, Any], edition: int, known: tuple[int, ...]) -> int:
+    """``layout``, where a body is said to have another edition's."""
+    layout = fields.get("layout", edition)
+    if layout not in known:
+        raise FieldError("layout", f"{layout!r} is none of {', '.join(map(str, known))}")
+    return int(layout)
 
 
 def _header(fields: Mapping[str, Any], vector: Mapping[str, Any]) -> Header:
@@ -176,6 +200,7 @@ def _header(fields: Mapping[str, Any], vector: Mapping[str, Any]) -> Header:
         protocol_version=version,
         package_total=number("package_total", 0xFFFF),
         package_index=number("package_index", 0xFFFF),
+        reserved=number("reserved", 1, 0) or 0,
     )
     if (header.package_total is None) != (header.package_index is None):
         raise FieldError("header", "package_total and package_index come together")

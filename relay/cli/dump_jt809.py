@@ -15,7 +15,7 @@ from relay.errors import DecodeError, FrameError
 from relay.jt809 import editions
 from relay.jt809.cipher import CipherKeys
 from relay.jt809.cipher import apply as apply_cipher
-from relay.jt809.envelope import FAMILIES, body_from_fields, decode_body, form_of
+from relay.jt809.envelope import FAMILIES, Business, body_from_fields, data_from_fields, decode_body, form_of
 from relay.jt809.framing import Deframer, crc16, escape, unwrap
 from relay.jt809.header import Header, decode_frame, encode_frame, header_size
 from relay.jt809.messages import MESSAGES, Body
@@ -47,17 +47,18 @@ _TYPES = {1: "BYTE", 2: "WORD", 3: "BYTE[3]", 4: "DWORD", 8: "QWORD"}
 # vector files
 
 
-def decode_object(vector: Mapping[str, Any], raw: bytes) -> dict[str, Any]:
-    """The ``fields`` of one vector; ``ProtocolError`` for what a receiver must reject."""
+def decode_object(vector: Mapping[str, Any], raw: bytes, exact: bool = False) -> dict[str, Any]:
+    """The ``fields`` of one vector (``exact``: enough for the same bytes again); ``ProtocolError`` for what a receiver must reject."""
     edition, keys, kind = edition_of(vector), keys_of(vector), vector.get("kind")
     try:
         if kind == "frame":
             header, body, crc = decode_frame(raw, edition, keys)
-            return {"header": header.fields(), "body": decode_body(header.msg_id, body, edition).fields(), "crc_code": crc}
+            return {"header": header.fields(), "body": decode_body(header.msg_id, body, edition).fields(exact), "crc_code": crc}
         if kind == "body":
-            return decode_body(_id(vector, "msg_id"), raw, edition).fields()
+            return decode_body(_id(vector, "msg_id"), raw, edition).fields(exact)
         if kind == "subbody":
-            return _sub_class(vector).decode(raw, edition).fields()
+            cls = _sub_class(vector)
+            return Business(0, "L", data=cls.decode(raw, edition), edition=edition).fields(exact)
     except DecodeError as problem:
         raise FrameError("truncated_item" if "[" in problem.where else "body", str(problem)) from problem
     if kind == "stream":
@@ -87,7 +88,7 @@ def encode_object(vector: Mapping[str, Any]) -> bytes:
     if kind == "body":
         return body_from_fields(_id(vector, "msg_id"), fields, edition).encode()
     if kind == "subbody":
-        return _sub_class(vector).from_fields(fields, edition).encode()
+        return data_from_fields(_sub_class(vector), fields, edition).encode()
     if kind == "stream":
         return b"".join(bytes.fromhex(frame) for frame in fields.get("frames", []))
     raise InputError(f"kind {kind!r} is not known for jt809")

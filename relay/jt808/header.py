@@ -45,6 +45,7 @@ class Header:
     protocol_version: int | None = None  #: None = the 2011/2013 header; from 1 in 2019
     package_total: int | None = None  #: only in sub-packages (分包)
     package_index: int | None = None  #: from 1
+    reserved: int = 0  #: bit 15, given back as it came
 
     @property
     def edition(self) -> int:
@@ -80,7 +81,7 @@ class Header:
         length = properties & MAX_BODY
         if len(content) != start + length:
             raise FrameError("length", f"the header says {length} bytes of body, {len(content) - start} are there")
-        return cls(msg_id, phone.hex(), serial, length, properties >> 10 & 7, version, total, index), content[start:]
+        return cls(msg_id, phone.hex(), serial, length, properties >> 10 & 7, version, total, index, properties >> 15), content[start:]
 
     def encode(self, body: bytes = b"") -> bytes:
         """The whole frame, flags included. ``body_length`` is taken from the body."""
@@ -90,7 +91,7 @@ class Header:
         """The header's bytes, unescaped."""
         if body_length > MAX_BODY:
             raise UsageError(f"a body of {body_length} bytes does not fit into one frame of at most {MAX_BODY}: send sub-packages")
-        properties = body_length | (self.encryption & 7) << 10
+        properties = body_length | (self.encryption & 7) << 10 | (self.reserved & 1) << 15
         try:
             if self.protocol_version is None:
                 head = _HEAD.pack(self.msg_id, properties, self._phone(6), self.serial)
@@ -119,8 +120,8 @@ class Header:
         """A copy with some fields changed."""
         return dataclasses.replace(self, **changes)
 
-    def fields(self) -> dict[str, Any]:
-        """The names of the vectors and of the decode command."""
+    def fields(self, exact: bool = False) -> dict[str, Any]:
+        """The names of the vectors and of the decode command; ``exact`` with the reserved bit if it is set."""
         result: dict[str, Any] = {
             "msg_id": self.msg_id,
             "body_length": self.body_length,
@@ -132,6 +133,8 @@ class Header:
         if self.package_total is not None:
             result["package_total"] = self.package_total
             result["package_index"] = self.package_index
+        if exact and self.reserved:
+            result["reserved"] = self.reserved
         return result
 
 

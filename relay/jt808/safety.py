@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from relay.jt808.items import ITEMS, Item
 from relay.jt808.params import PARAMETERS, Parameter
-from relay.wire import U8, U16, U32, Blob, BytesRest, Codec, Entry, Fault, FieldError, Fixed, Nested, Record, Time6, f
+from relay.wire import U8, U16, U32, Blob, BytesRest, Codec, Entry, Fault, FieldError, Fixed, Nested, Record, Time6, f, text_bytes
 from relay.wire.groups import ListOf
 from relay.wire.record import RecordType
 
@@ -85,12 +85,25 @@ class SignCodec(Codec):
     def to_fields(self, value: Any) -> Any:
         return value.fields()
 
+    def to_exact(self, value: Any) -> Any:
+        fields: dict[str, Any] = value.exact_fields()
+        if isinstance(value, WideAlarmSign) and not self._is_wide(fields):
+            # 川: one byte reserved, as in the short form; what fills the field up tells that it is the long one
+            fields["terminal_id.raw"] = text_bytes(value.terminal_id).ljust(30, b"\0").hex()
+        return fields
+
     def from_fields(self, value: Any, edition: int) -> Any:
         if not isinstance(value, Mapping):
             raise FieldError("", f"must be an object, not {value!r}")
-        reserved = value.get("reserved")
-        wide = len(str(value.get("terminal_id", ""))) > 7 or not isinstance(reserved, str) or len(reserved) != 2
-        return (WideAlarmSign if wide else AlarmSign).from_fields(value, edition)
+        return (WideAlarmSign if self._is_wide(value) else AlarmSign).from_fields(value, edition)
+
+    @staticmethod
+    def _is_wide(fields: Mapping[str, Any]) -> bool:
+        """Which form these fields are of: only the short one has a reserved byte alone."""
+        reserved = fields.get("reserved")
+        if len(str(fields.get("terminal_id.raw", ""))) == 60:
+            return True
+        return len(str(fields.get("terminal_id", ""))) > 7 or not isinstance(reserved, str) or len(reserved) != 2
 
     def show(self, walk: Walk, info: FieldInfo, path: str, data: bytes, pos: int, end: int, record: Record) -> tuple[Any, int]:
         cls, stop = self._stop(data, pos, end, record)
@@ -125,6 +138,9 @@ class RawBeside(Entry):
     def fields(self) -> dict[str, Any]:
         named = super().fields()
         return {"id": named.pop("id"), "raw": self.value_bytes(self.edition).hex(), **named}
+
+    def exact_fields(self) -> dict[str, Any]:
+        return self.fields()
 
 
 class SafetyAlarm(RawBeside, Item):

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from relay.errors import FrameError
-from relay.jt809.messages import MESSAGES, Body
+from relay.jt809.messages import MESSAGES, SUPPLEMENT, VARIANT, Body, video
 from relay.wire import FieldError, read_padded
 from relay.wire.codecs import Fixed, from_hex
 
@@ -55,6 +55,8 @@ FAMILIES: dict[int, tuple[str, str]] = {
     0x9A00: ("从链路远程录像回放交互消息", "DOWN_PLAYBACK_MSG"),
     0x9B00: ("从链路远程录像下载交互消息", "DOWN_DOWNLOAD_MSG"),
 }
+#: editions, and years that stand for dialects
+LAYOUTS = (2011, SUPPLEMENT, 2019, VARIANT, *video.TimePasswordAnswer.ORDERS)
 ACKNOWLEDGEMENTS = frozenset({0x1205, 0x1206})
 
 
@@ -74,15 +76,17 @@ class Business:
     with_length: bool = True  #: form A: the dialect without data_length is written without it
     edition: int = 2011
 
-    def fields(self) -> dict[str, Any]:
-        """In JSON's types, with the standard's names."""
+    def fields(self, exact: bool = False) -> dict[str, Any]:
+        """In JSON's types, with the standard's names; ``exact`` as for ``Record.exact_fields``."""
         if self.form == "?":
             return {"raw": self.raw.hex()}
         if self.form == "L":
-            return self.data.fields() if self.data is not None else {}
+            return self.data_fields(exact)
         fields: dict[str, Any] = {}
         if self.form in "VA":
-            fields |= {"vehicle_no": self.vehicle_no, "vehicle_color": self.vehicle_color}
+            fields |= {"vehicle_no": str(self.vehicle_no), "vehicle_color": self.vehicle_color}
+            if exact:
+                fields |= {f"vehicle_no.{kind}": known for kind, known in _PLATE.memory(self.vehicle_no).items()}
         fields["data_type"] = self.data_type
         if self.form == "A":
             fields |= {"source_data_type": self.source_data_type, "source_msg_sn": self.source_msg_sn}
@@ -91,9 +95,18 @@ class Business:
             return fields
         if self.form != "T":
             fields["data_length"] = len(self.raw)
-        if self.data is not None:
-            fields["data"] = self.data.fields()
+        if self.data is not None or (exact and self.raw):
+            fields["data"] = self.data_fields(exact)
         return fields
+
+    def data_fields(self, exact: bool = False) -> dict[str, Any]:
+        """What the envelope holds. ``exact`` adds ``layout``, the edition of its layout where the link's edition has another."""
+        if self.data is None:
+            return {"raw": self.raw.hex()}
+        if not exact:
+            return self.data.fields()
+        fields = self.data.exact_fields()
+        return fields if self.data.edition in (0, self.edition) else {**fields, "layout": self.data.edition}
 
     def encode(self) -> bytes:
         """The body's bytes (not encrypted)."""
@@ -183,15 +196,15 @@ def body_from_fields(msg_id: int, fields: Mapping[str, Any], edition: int) -> Bu
     """The body with these fields; lengths are worked out. ``FieldError`` names what does not fit."""
     if not isinstance(fields, Mapping):
         raise FieldError("body", f"must be an object, not {fields!r}")
-    if set(fields) == {"raw"}:
+    if set(fields) == {"raw"} and (msg_id, 0) not in MESSAGES:
         return Business(msg_id, "?", raw=from_hex(fields["raw"]), edition=edition)
     cls = MESSAGES.get((msg_id, 0))
     if cls is not None:
-        return Business(msg_id, "L", data=cls.from_fields(fields, edition), edition=edition)
+        return Business(msg_id, "L", data=data_from_fields(cls, fields, edition), edition=edition)
     data_type = _number(fields, "data_type")
     business = Business(msg_id, "V" if "vehicle_no" in fields else "P", data_type=data_type, edition=edition)
     if business.form == "V":
-        business.vehicle_no = _PLATE.from_fields(fields["vehicle_no"], edition)
+        business.vehicle_no = _PLATE.recall(fields["vehicle_no"], {"raw": fields.get("vehicle_no.raw", "")}, edition)
         business.vehicle_color = _number(fields, "vehicle_color")
     elif msg_id == 0x1700:
         business.form = "T"
@@ -201,11 +214,24 @@ def body_from_fields(msg_id: int, fields: Mapping[str, Any], edition: int) -> Bu
         business.with_length = "data_length" in fields
         return business
     sub = MESSAGES.get((msg_id, data_type))
+    data = fields.get("data", {})
     if sub is not None:
-        business.data = sub.from_fields(fields.get("data", {}), edition)
-    elif fields.get("data"):
-        raise FieldError("data_type", f"0x{data_type:04X} is not known in 0x{msg_id:04X}")
+        business.data = data_from_fields(sub, data, edition)
+    elif isinstance(data, Mapping) and set(data) == {"raw"}:
+        business.raw = from_hex(data["raw"])
+    elif data:
+        raise FieldError("data_type", f"0x{data_type:04X} is not known in 0x{msg_id:04X}: give its bytes as data.raw")
     return business
+
+
+def data_from_fields(cls: type[Body], fields: Any, edition: int) -> Body:
+    """The fields of a link message or sub-business; ``layout`` says another edition than the link's, or a dialect."""
+    if isinstance(fields, Mapping) and "layout" in fields:
+        edition = _number(fields, "layout")
+        if edition not in LAYOUTS:
+            raise FieldError("layout", f"{edition} is none of {', '.join(map(str, LAYOUTS))}")
+        fields = {name: value for name, value in fields.items() if name != "layout"}
+    return cls.from_fields(fields, edition)
 
 
 def _number(fields: Mapping[str, Any], name: str) -> int:

@@ -98,6 +98,19 @@ class Codec:
         """The value from JSON's types; ``FieldError`` if it is of the wrong type."""
         raise NotImplementedError
 
+    def to_exact(self, value: Any) -> Any:
+        """``to_fields`` with what records inside remember."""
+        return self.to_fields(value)
+
+    def memory(self, value: Any) -> Mapping[str, Any]:
+        """What a value remembers of the wire beside what it says, in JSON's types: ``exact_fields()`` has it as ``name.raw`` and the like."""
+        return {"raw": value.raw.hex()} if isinstance(value, RawText) else {}
+
+    def recall(self, given: Any, memory: Mapping[str, Any], edition: int) -> Any:
+        """``from_fields`` for a value with such a memory, which is dropped if the value has been changed since and it says something else."""
+        raw = from_hex(memory.get("raw", ""))
+        return RawText.of(given, raw) if isinstance(given, str) and raw and read_text(raw) == given else self.from_fields(given, edition)
+
     def measure(self, value: Any) -> int:
         """What the field named by ``sized_by`` must hold."""
         return len(value)
@@ -249,6 +262,10 @@ class Fixed(_Single):
             raise FieldError("", f"must be text, not {value!r}")
         self.store(value)
         return value
+
+    def recall(self, given: Any, memory: Mapping[str, Any], edition: int) -> Any:
+        fits = len(from_hex(memory.get("raw", ""))) == self.size
+        return super().recall(given, memory, edition) if fits else self.from_fields(given, edition)
 
     def describe(self) -> str:
         return f"STRING[{self.size}]"

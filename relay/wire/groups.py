@@ -56,6 +56,9 @@ class Nested(Codec):
     def to_fields(self, value: Any) -> Any:
         return value.fields()
 
+    def to_exact(self, value: Any) -> Any:
+        return value.exact_fields()
+
     def from_fields(self, value: Any, edition: int) -> Any:
         return self.cls.from_fields(value, edition)
 
@@ -199,6 +202,19 @@ class ListOf(Codec):
     def to_fields(self, value: Any) -> Any:
         return [self.element.to_fields(item) for item in value]
 
+    def to_exact(self, value: Any) -> Any:
+        return [self.element.to_exact(item) for item in value]
+
+    def memory(self, value: Any) -> Mapping[str, Any]:
+        return {"count": value.announced} if isinstance(value, Announced) else {}
+
+    def recall(self, given: Any, memory: Mapping[str, Any], edition: int) -> Any:
+        value = self.from_fields(given, edition)
+        count = memory.get("count", len(value))
+        if isinstance(count, bool) or not isinstance(count, int) or count < 0:
+            raise FieldError("count", f"must be a whole number, not {count!r}")
+        return Announced.of(value, count)
+
     def from_fields(self, value: Any, edition: int) -> Any:
         return self.items_from_fields(value, lambda item: self.element.from_fields(item, edition))
 
@@ -236,7 +252,7 @@ class ListOf(Codec):
                     break
                 items.append(item)
                 pos = stop
-        return items, pos
+        return (items if self.takes_rest or self.sized_by else Announced.of(items, count)), pos
 
     def describe(self) -> str:
         what = self.element.describe()
@@ -264,6 +280,9 @@ class Entry(Record):
 
     def fields(self) -> dict[str, Any]:
         return {"id": self.id, **super().fields()}
+
+    def exact_fields(self) -> dict[str, Any]:
+        return {"id": self.id, **super().exact_fields()}
 
     @classmethod
     def read_value(cls, data: bytes, pos: int, end: int, edition: int) -> Entry | None:
@@ -315,6 +334,8 @@ class RawEntry(Entry):
 
     def fields(self) -> dict[str, Any]:
         return {"id": self._id, "raw": self.raw.hex()}
+
+    exact_fields = fields
 
     def value_bytes(self, edition: int) -> bytes:
         return self.raw
@@ -478,6 +499,9 @@ class Entries(ListOf):
 
     def to_fields(self, value: Any) -> Any:
         return [entry.fields() for entry in value]
+
+    def to_exact(self, value: Any) -> Any:
+        return [entry.exact_fields() for entry in value]
 
     def from_fields(self, value: Any, edition: int) -> Any:
         return self.items_from_fields(value, lambda item: self.family.from_fields(item, edition))

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, dataclass_transform, get_args, get_origin
 
 from relay.errors import DecodeError
-from relay.wire.codecs import Codec, Fault, FieldError, short
+from relay.wire.codecs import Codec, Fault, FieldError, from_hex, short
 
 #: before any edition and after every one
 ALWAYS, EVER = 0, 9999
@@ -22,6 +22,9 @@ ALWAYS, EVER = 0, 9999
 EVERY = EVER + 1
 
 _MISSING: Any = object()
+
+#: types whose values remember nothing of the wire
+_PLAIN = frozenset((int, str, bytes, list))
 
 
 class When:
@@ -437,9 +440,27 @@ class Record(metaclass=RecordType):
                 result[bound.name] = bound.codec.to_fields(value)
         return result
 
+    def exact_fields(self) -> dict[str, Any]:
+        """The same, and beside them what they do not say of the wire, so that ``from_fields`` gives the very bytes again.
+
+        ``trailing``: bytes behind the last field. With a dot behind a field's name: ``raw``, the bytes of a text that is padded or written
+        oddly; ``count``, that of a list, if it is not its length; ``skipped``, elements that could not be read.
+        """
+        result: dict[str, Any] = {}
+        for bound in self.plan(self.edition or EVERY).fields:
+            value = getattr(self, bound.name)
+            if value is not None:
+                result[bound.name] = bound.codec.to_exact(value)
+                if type(value) not in _PLAIN:
+                    for kind, known in bound.codec.memory(value).items():
+                        result[f"{bound.name}.{kind}"] = known
+        if self.trailing:
+            result["trailing"] = self.trailing.hex()
+        return result
+
     @classmethod
     def from_fields(cls, fields: Mapping[str, Any], edition: int = 0) -> Self:
-        """The message with these fields; every fault is a ``FieldError`` with its path."""
+        """The message with these fields, plain or exact; every fault is a ``FieldError`` with its path."""
         if not isinstance(fields, Mapping):
             raise FieldError("", f"must be an object with fields, not {fields!r}")
         edition = cls.layout_for(fields, edition or cls.DEFAULT_EDITION)
@@ -447,8 +468,19 @@ class Record(metaclass=RecordType):
         record = cls.__new__(cls)
         record.edition = edition
         record.trailing = b""
-        for name in fields:
-            if name not in plan.names:
+        memories: dict[str, dict[str, Any]] = {}
+        for name, given in fields.items():
+            if name in plan.names:
+                continue
+            bare, dot, kind = str(name).partition(".")
+            if name == "trailing":
+                try:
+                    record.trailing = from_hex(given)
+                except FieldError as problem:
+                    raise problem.under(name) from None
+            elif dot and bare in plan.names:
+                memories.setdefault(bare, {})[kind] = given
+            else:
                 known = name in cls.wire_fields
                 raise FieldError(str(name), f"does not exist in edition {edition}" if known else f"{cls.__name__} has no such field")
         for name, info in cls.wire_fields.items():
@@ -456,7 +488,8 @@ class Record(metaclass=RecordType):
             given = fields.get(name)
             if bound is not None and given is not None:
                 try:
-                    value = bound.codec.from_fields(given, edition)
+                    memory = memories.get(name)
+                    value = bound.codec.recall(given, memory, edition) if memory else bound.codec.from_fields(given, edition)
                 except FieldError as problem:
                     raise problem.under(name) from None
             elif bound is None or info.optional or info.when is not None or bound.codec.nullable or name in plan.measures:

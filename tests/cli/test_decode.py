@@ -293,7 +293,13 @@ def test_a_sound_frame_with_a_broken_body_is_answered_with_the_word_body(capsys:
         ({"fields": {"header": {"phone": "1", "msg_id": 0x8300}, "flags": 1, "text": "x" * 1023}}, "sub-packages"),
         ({"protocol": "jt1078", "kind": "packet", "fields": {"body": ""}}, "sim"),
         ({"protocol": "jt1078", "kind": "packet", "fields": {"body": "", "sim": "1", "data_type": 99}}, "data_type"),
-        ({"protocol": "jt1078", "kind": "stream"}, "cannot be encoded"),
+        ({"protocol": "jt1078", "kind": "sps"}, "cannot be encoded"),
+        ({"protocol": "jt1078", "kind": "stream", "fields": {"packets": [1]}}, "packets"),
+        ({"kind": "body", "msg_id": "0x0200", "fields": {"layout": 2012}}, "layout"),
+        ({"kind": "body", "msg_id": "0x0002", "fields": {"trailing": "x"}}, "trailing"),
+        ({"kind": "body", "msg_id": "0x8300", "fields": {"flags": 1, "text": "a", "words.raw": "61"}}, "no such field"),
+        ({"kind": "body", "msg_id": "0x8103", "fields": {"params": [], "params.count": -1}}, "whole number"),
+        ({"kind": "body", "msg_id": "0x0704", "fields": {"count": 0, "data_type": 0, "locations": [], "locations.skipped": [1]}}, "pairs"),
     ],
 )
 def test_fields_that_cannot_be_encoded(capsys: pytest.CaptureFixture[str], tmp_path: Path, change: dict[str, Any], problem: str) -> None:

@@ -49,6 +49,8 @@ class OpaqueBody(Body):
     def fields(self) -> dict[str, Any]:
         return {"body": self.data.hex()}
 
+    exact_fields = fields
+
 
 MESSAGES: Registry[Body] = Registry("JT/T 808")
 

@@ -12,11 +12,13 @@ from __future__ import annotations
 
 import enum
 import struct
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 from relay.jt808.items import ALARM_BITS, Items
 from relay.jt808.messages.base import Body, message
 from relay.wire import U8, U16, U32, Codec, Fault, FieldError, IsNot, ListOf, Record, Time6, f
+from relay.wire.codecs import from_hex
 
 if TYPE_CHECKING:
     from relay.wire.dump import Walk
@@ -166,6 +168,17 @@ class _BatchList(ListOf):
                 if len(raw) > 0xFFFF:
                     raise FieldError(f"[{place}]", "is longer than a WORD can say")
                 out += struct.pack(">H", len(raw)) + raw
+
+    def memory(self, value: Any) -> Mapping[str, Any]:
+        return {"skipped": [[place, raw.hex()] for place, raw in value.skipped]} if isinstance(value, Batch) and value.skipped else {}
+
+    def recall(self, given: Any, memory: Mapping[str, Any], edition: int) -> Any:
+        batch = Batch(self.from_fields(given, edition))
+        for one in memory.get("skipped", []):
+            if not isinstance(one, (list, tuple)) or len(one) != 2 or isinstance(one[0], bool) or not isinstance(one[0], int):
+                raise FieldError("skipped", f"must be pairs of a place and hex digits, not {one!r}")
+            batch.skipped.append((one[0], from_hex(one[1])))
+        return batch
 
     def show(self, walk: Walk, info: FieldInfo, path: str, data: bytes, pos: int, end: int, record: Record) -> tuple[Any, int]:
         batch, stop = self.read(data, pos, end, record)

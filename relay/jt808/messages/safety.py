@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from relay.jt808.messages.base import Body, message
 from relay.jt808.messages.parameters import UPGRADE_TYPES
 from relay.jt808.safety import AlarmSign, SignCodec, WideAlarmSign
-from relay.wire import U8, U16, U32, Blob, Bytes, Codec, Counted8, Fault, FieldError, Fixed, Record, Str8, f, read_padded
+from relay.wire import U8, U16, U32, Blob, Bytes, Codec, Counted8, Fault, FieldError, Fixed, RawText, Record, Str8, f, read_padded
 from relay.wire.codecs import encode_text
 
 if TYPE_CHECKING:
@@ -81,8 +81,12 @@ class _ListTerminal(Codec):
         widths = list_widths(data[:end])
         if widths is None:
             raise Fault(pos, "no dialect's widths use up the body exactly")
-        size = widths[0]
-        return (read_padded(data[pos : pos + size]) if size else None), pos + size
+        size, sign = widths
+        raw = data[pos : pos + size]
+        if (size, sign) == LIST_WIDTHS[-1]:
+            # only the id itself tells this dialect from the first one
+            return RawText.of(read_padded(raw), raw), pos + size
+        return (read_padded(raw) if size else None), pos + size
 
     def write(self, value: Any, out: bytearray, record: Any) -> None:
         raw = encode_text(value)

@@ -6,11 +6,12 @@ A message is known by (业务数据类型, 子业务类型标识): ``(0x9800, 0x
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, ClassVar, TypeVar
 
 from relay.wire import U8, U16, U32, U64, Bytes, Fixed, Message, Nested, RawText, Record, Registry, f, read_text
-from relay.wire.codecs import encode_text
+from relay.wire.codecs import encode_text, from_hex
 
 M = TypeVar("M", bound="Body")
 
@@ -33,6 +34,21 @@ class Body(Message):
     """The fields of a link message, or of a sub-business behind its envelope."""
 
     DEFAULT_EDITION: ClassVar[int] = 2011
+
+    @classmethod
+    def layout(cls, data: bytes, edition: int) -> int:
+        """Links mix headers of one edition with bodies of the other: a message of 2019 is always read as such, and where both editions have
+        fixed sizes the size tells."""
+        if cls.SINCE >= 2019:
+            return max(edition, 2019)
+        own, other = _width(cls, edition), 2011 if edition >= 2019 else 2019
+        return other if own is not None and own != len(data) == _width(cls, other) else edition
+
+
+@functools.cache
+def _width(cls: type[Body], edition: int) -> int | None:
+    """Bytes of a message if that is fixed."""
+    return cls.plan(edition).width
 
 
 MESSAGES: Registry[Body] = Registry("JT/T 809")
@@ -73,6 +89,10 @@ class FixedOneOf(Fixed):
             return super().read(data, pos, end, record)
         raw = data[pos : pos + width]
         return RawText.of(read_text(raw), raw), pos + width
+
+    def recall(self, given: Any, memory: Mapping[str, Any], edition: int) -> Any:
+        raw = from_hex(memory.get("raw", ""))
+        return RawText.of(given, raw) if len(raw) in self.widths and read_text(raw) == given else self.from_fields(given, edition)
 
     def write(self, value: Any, out: bytearray, record: Record) -> None:
         raw = encode_text(value)

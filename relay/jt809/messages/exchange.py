@@ -29,6 +29,11 @@ class VehicleRegistration(Body):
     terminal_id: Annotated[str, Fixed(7, {2019: 30})] = f("车载终端编号", "terminal")
     terminal_simcode: Annotated[str, Fixed(12, {2019: 13})] = f("车载终端SIM卡电话号码", "SIM number")
 
+    @classmethod
+    def layout(cls, data: bytes, edition: int) -> int:
+        # 61: the supplement's model of 20 bytes
+        return {49: 2011, 61: 2011, 110: 2019}.get(len(data), edition)
+
 
 @message(UP, 0x1202, "实时上传车辆定位信息", "Real-time location", "UP_EXG_MSG_REAL_LOCATION")
 class RealLocation(Body):
