@@ -14,6 +14,10 @@ TELLING = (0x00, 0x01, 0x02, 0x7E, 0x7D, 0x5A, 0x5B, 0x5D, 0x5E, 0x7F, 0x80, 0x8
 NUMBERS = (0, 1, 2, 3, 4, 0x7F, 0x80, 0xFF, 0x100, 0x3FF, 0x400, 0x7FFF, 0x8000, 0xFFFF, 0x10000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
 TOKENS = (b"\x7e", b"\x7d\x01", b"\x7d\x02", b"\x5b", b"\x5d", b"\x5a\x01", b"\x5e\x02", b"01cd", b"01cd\x81\x62", b"\x00\x00\x01", b"\x00\x00\x00\x01")
 
+_ANY = tuple(bytes((value,)) for value in range(256))
+_TELLING = tuple(bytes((value,)) for value in TELLING)
+_BORDERS = tuple(dict.fromkeys(number.to_bytes(width, "big") for number in NUMBERS for width in (1, 2, 4) if number < 1 << 8 * width))
+
 Random = random.Random
 
 
@@ -54,6 +58,27 @@ def change(chance: Random, seed: bytes, others: Sequence[bytes], times: int) -> 
             other = choice(others)
             data[at:] = other[randrange(len(other) + 1) :]
     return bytes(data)
+
+
+def nudge(bits: int, data: bytes, other: bytes) -> bytes:
+    """``data`` after one change that 64 random ``bits`` say: a tenth of the time of ``change``, for the runs of many millions."""
+    at = (bits >> 16 & 0xFFFF) % (len(data) + 1)
+    kind = bits & 7
+    if kind < 2:  # one byte: any, or a telling one
+        return data[:at] + (_ANY[bits >> 32 & 0xFF] if kind else _TELLING[bits >> 32 & 15]) + data[at + 1 :]
+    if kind == 2:  # one bit
+        return data[:at] + _ANY[data[at] ^ 1 << (bits >> 32 & 7)] + data[at + 1 :] if at < len(data) else data
+    if kind == 3:  # bytes lost
+        return data[:at] + data[at + (bits >> 32 & 7) :]
+    if kind == 4:  # bytes too many
+        return data[:at] + (bits >> 32).to_bytes(4, "big")[: 1 + (bits >> 3 & 3)] + data[at:]
+    if kind == 5:  # cut off, or the whole as it is
+        return data[:at] if bits & 8 else data
+    if kind == 6:  # a number on the border
+        number = _BORDERS[(bits >> 32) % len(_BORDERS)]
+        return data[:at] + number + data[at + len(number) :]
+    start = (bits >> 32 & 0xFFFF) % (len(other) + 1)
+    return data[:at] + (other[start : start + (bits >> 48 & 63)] + data[at:] if bits & 8 else other[start:])
 
 
 def fresh(chance: Random) -> bytes:

@@ -13,7 +13,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from mutate import change, fit809, fresh, open808, open809, seal808, seal809, seal1078
+from mutate import change, fit809, fresh, nudge, open808, open809, seal808, seal809, seal1078
 
 from relay.cli import dump_jt808, dump_jt809, dump_jt1078
 from relay.cli.conversations import Conversations
@@ -45,6 +45,8 @@ from relay.net.scrub import Scrubber
 #: of one input
 MAX_INPUT = 1 << 16
 KEYS = CipherKeys(30000000, 20000000, 20000000)
+#: inputs that one framer is fed in the runs of many millions
+MANY = 64
 #: one input in so many is also shown to people, which costs ten times as much as reading it
 DUMP_EVERY = 64
 
@@ -71,6 +73,8 @@ class Target:
 
     def __init__(self, vectors: Path) -> None:
         self.seeds: list[bytes] = [seed for seed in dict.fromkeys(self.find(vectors)) if len(seed) <= 4096] or [b""]
+        #: by length: the runs of many millions take short ones more often, of which more go into the same time
+        self.shorter = sorted(self.seeds, key=len)
         self.count = 0
         self.dump_every = DUMP_EVERY
 
@@ -86,6 +90,29 @@ class Target:
 
     def run(self, data: bytes) -> None:
         """Raise what is a finding."""
+        raise NotImplementedError
+
+    def make_many(self, chance: Random) -> list[bytes]:
+        """``MANY`` inputs that stand behind one another in one connection's bytes; each has had one change, or is random."""
+        seeds = self.shorter
+        count = len(seeds)
+        found = []
+        for _ in range(MANY):
+            bits = chance.getrandbits(96)
+            if bits >> 91 == 0:
+                data = chance.randbytes(bits & 63)
+            else:
+                one = bits >> 68 & 1023
+                data = nudge(bits & (1 << 64) - 1, seeds[one * one * count >> 20], seeds[(bits >> 78 & 1023) * count >> 10])
+            found.append(self.close(data, bits >> 64 & 15))
+        return found
+
+    def close(self, data: bytes, bits: int) -> bytes:
+        """Lengths and checksum made right, most times; ``bits`` decide."""
+        raise NotImplementedError
+
+    def run_many(self, stream: bytes) -> None:
+        """Framing and decode of many inputs; of some also the way back and what people see."""
         raise NotImplementedError
 
     def shown(self) -> bool:
@@ -110,6 +137,12 @@ def portions(data: bytes) -> Iterator[bytes]:
         return
     for at in range(0, size, step):
         yield data[at : at + step]
+
+
+def halves(stream: bytes) -> tuple[bytes, bytes]:
+    """Two portions; where they meet follows from the bytes."""
+    middle = sum(stream[:64]) * 7 % (len(stream) + 1)
+    return stream[:middle], stream[middle:]
 
 
 class Jt808(Target):
@@ -144,6 +177,26 @@ class Jt808(Target):
             raise Finding(f"{deframer.buffered} bytes held")
         if self.shown():
             show(lambda: dump_jt808.explain(data))
+
+    def close(self, data: bytes, bits: int) -> bytes:
+        return seal808(data) if bits else data
+
+    def run_many(self, stream: bytes) -> None:
+        deframer = framing808.Deframer()
+        pieces = [piece for portion in halves(stream) for piece in deframer.feed(portion) if isinstance(piece, bytes)]
+        for number, piece in enumerate(pieces):
+            if not number & 31:
+                self.piece(piece)
+                continue
+            try:
+                header, body = decode_frame808(piece)
+                decode_message(header, body)
+            except ProtocolError:
+                continue
+        if deframer.buffered > framing808.MAX_PIECE:
+            raise Finding(f"{deframer.buffered} bytes held")
+        if self.shown():
+            show(lambda: dump_jt808.explain(stream[:2000]))
 
     @staticmethod
     def piece(piece: bytes) -> None:
@@ -193,6 +246,8 @@ def both_ways(cls: Any, body: bytes, edition: int) -> None:
     if taken.record.fields() != fields:
         raise Finding("the dump reads other values than decode")
     json.dumps(fields)
+    if cls.from_fields(json.loads(json.dumps(message.exact_fields())), message.edition).encode() != body:
+        raise Finding("exact fields give other bytes")
     try:
         cls.from_fields(fields, message.edition).encode()
     except UsageError:
@@ -288,6 +343,25 @@ class Jt809(Target):
         if self.shown():
             show(lambda: dump_jt809.explain(data, None, KEYS if len(data) % 2 else None))
 
+    def close(self, data: bytes, bits: int) -> bytes:
+        return seal809(fit809(data) if bits < 8 else data) if bits else data
+
+    def run_many(self, stream: bytes) -> None:
+        deframer = framing809.Deframer()
+        frames = [frame for portion in halves(stream) for frame in deframer.feed(portion)]
+        for number, frame in enumerate(frames):
+            edition = 2019 if number & 1 else 2011
+            if not number & 31:
+                self.frame(frame, 2019 if len(frame) & 1 else 2011)
+                continue
+            try:
+                header, body, _ = decode_frame809(frame, edition, KEYS)
+                decode_body(header.msg_id, body, edition)
+            except ProtocolError:
+                continue
+        if self.shown():
+            show(lambda: dump_jt809.explain(stream[:2000], None, KEYS))
+
     @staticmethod
     def frame(frame: bytes, edition: int) -> None:
         try:
@@ -361,6 +435,24 @@ class Jt1078(Target):
         peek_header(data)
         if self.shown():
             show(lambda: dump_jt1078.explain(data, Table(io.StringIO())))
+
+
+    def close(self, data: bytes, bits: int) -> bytes:
+        return seal1078(data) if bits > 3 else data
+
+    def run_many(self, stream: bytes) -> None:
+        if self.count & 3:
+            demuxer = Demuxer()
+            for number, portion in enumerate(halves(stream)):
+                demuxer.feed(portion, number * 0.02)
+            demuxer.finish(100.0)
+        else:
+            reader = PacketReader()
+            packets = reader.feed(stream) + reader.finish()
+            if sum(packet.consumed for packet in packets) + reader.garbage_bytes + reader.trailing_bytes != len(stream):
+                raise Finding("bytes are not accounted for")
+        if self.shown():
+            show(lambda: dump_jt1078.explain(stream[:4000], Table(io.StringIO())))
 
 
 def frames(data: bytes) -> list[RawFrame]:
