@@ -250,6 +250,63 @@ class Push:
 
 
 @dataclass(frozen=True, slots=True)
+class Superior:
+    """One ``[[superior]]``: a superior platform (上级平台) that we are a subordinate platform of, by JT/T 809."""
+
+    name: str = needed("word")
+    host: str = needed("name")  #: of its main-link server
+    port: int = a_number(10709, 1, 65535)
+    enabled: bool = True  #: connect at the start; false: when the API says so
+    edition: int = field(default=2011, metadata={"choices": (2011, 2019)})
+    body_edition: int = field(default=0, metadata={"choices": (0, 2011, 2019)})  #: of the bodies, where a superior mixes them; 0 = edition
+    access_code: int = a_number(0, 0, 0xFFFFFFFF)  #: 下级平台接入码 MSG_GNSSCENTERID
+    user_id: int = a_number(0, 0, 0xFFFFFFFF)
+    password: str = a_secret()  #: at most 8 bytes
+    platform_id: str = a_text("", "platform_id")  #: 平台唯一编码
+    version: str = a_text("1.0.0", "version")  #: 协议版本号标识
+    encrypt: bool = False  #: our bodies are encrypted; what comes is read either way once m1, ia1 and ic1 are set
+    m1: int = a_number(0, 0, 0xFFFFFFFF)
+    ia1: int = a_number(0, 0, 0xFFFFFFFF)
+    ic1: int = a_number(0, 0, 0xFFFFFFFF)
+    sublink_host: str = an_address("0.0.0.0")  #: address to bind
+    sublink_port: int = a_port(8809)  #: superiors may share a port; 0: no subordinate link, everything comes by the main link
+    sublink_advertise: str = a_text("", "name")  #: address told in 0x1001; empty = the one our main link goes out from
+    sublink_advertise_port: int = a_port(0)  #: port told in 0x1001; 0 = sublink_port
+    sublink_tls: bool = False
+    tls: bool = False  #: the main link is in TLS
+    tls_name: str = a_text("", "name")  #: name in its certificate; empty = host
+    tls_ca: str = ""  #: PEM of the authority that signed its certificate; empty = the system's
+    tls_certificate: str = ""  #: ours: shown on the main link when asked, and on the subordinate link with sublink_tls
+    tls_key: str = ""
+    heartbeat_s: float = a_number(60.0, 1.0)  #: between 0x1005
+    timeout_s: float = a_number(180.0, 2.0)  #: a link without a good frame for so long is dead
+    login_timeout_s: float = a_number(20.0, 1.0)
+    reconnect_s: float = a_number(5.0, 0.1)  #: first pause; doubled up to
+    reconnect_max_s: float = a_number(300.0, 0.1)
+    vehicles: tuple[str, ...] = texts("vehicle")  #: patterns of plates, aliases or numbers; "!" in front excludes; empty = all that have a plate
+    producer_id: str = a_text("", "platform_id")  #: 车载终端厂商唯一编码 in 0x1201; empty = the terminal's own
+    model_bytes: int = field(default=8, metadata={"choices": (8, 20)})  #: width of the terminal model in 0x1201 (2011): 20 = supplement
+    passwords_in_envelope: bool = False  #: 0x1701 with 167 bytes instead of the standard's 141
+    passwords_life_s: int = a_number(86400, 600)
+    passwords_overlap_s: int = a_number(600, 0)  #: how long the former pair stays valid
+    check_cross_domain: bool = True
+    alarms: bool = True  #: 0x1402 for alarms of terminals
+    alarm_types: tuple[str, ...] = texts("alarm_type")  #: "bit=type" over the built-in table: "0=0x0003"; type 0 = not told
+    post_query_rules: tuple[str, ...] = texts("rule")  #: "pattern => answer": post queries answered at once; the rest waits for a person
+    post_query_s: int = a_number(600, 10)  #: time to answer where the query does not say
+    responder: str = ""  #: who answers post queries by rule
+    responder_tel: str = ""
+    car_info: str = a_text(
+        "VIN:={plate};VEHICLE_COLOR:={plate_color};VEHICLE_TYPE:={type};TRANS_TYPE:={trans_type};VEHICLE_NATIONALITY:={region};"
+        "OWERS_ID:={owner_id};OWERS_NAME:={owner};OWERS_TEL:={owner_tel}",
+        "car_info",
+    )  #: text of 0x1601
+    queue_max: int = a_number(2_000_000, 1000)  #: positions and alarms kept on disk
+    queue_age_s: int = a_number(259200, 60)  #: older ones are dropped
+    supplement_rate: int = a_number(5000, 1)  #: positions a second in 0x1203
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """All sections."""
 
@@ -264,3 +321,4 @@ class Settings:
     log: Log = field(default_factory=Log)
     metrics: Metrics = field(default_factory=Metrics)
     push: tuple[Push, ...] = tables(Push, 1000)
+    superior: tuple[Superior, ...] = tables(Superior, 64)

@@ -28,7 +28,7 @@ from urllib.parse import urlsplit
 
 from relay.errors import ConfigError, RelayError
 from relay.rtmp.url import PushUrlError, parse_push_url
-from relay.settings import Settings
+from relay.settings import Settings, Superior
 from relay.store.postgres import check_url as check_postgres_url
 from relay.store.postgres import is_postgres
 from relay.store.sqlite import path_of, url_of
@@ -45,7 +45,6 @@ NOT_SERVED = {
     "attachments": False,
     "recording": False,
     "cluster": False,
-    "superior": True,
     "hook": True,
 }
 
@@ -423,7 +422,61 @@ def _push_url(reader: _Reader, path: str, value: str) -> str:
     return value
 
 
+def _platform_id(reader: _Reader, path: str, value: str) -> str:
+    """The 11 bytes of 平台唯一编码 and its like."""
+    if len(value) > 11 or not value.isascii() or not value.isprintable():
+        reader.fault(path, f"must be at most 11 letters and digits, not {_shown(value)}")
+    return value
+
+
+def _version(reader: _Reader, path: str, value: str) -> str:
+    if not re.fullmatch(r"[0-9]{1,3}(\.[0-9]{1,3}){2}", value) or max(map(int, value.split("."))) > 255:
+        reader.fault(path, f'must be three numbers up to 255 such as "1.0.0", not {_shown(value)}')
+    return value
+
+
+def _vehicle(reader: _Reader, path: str, value: str) -> str:
+    if not value.removeprefix("!").strip() or len(value) > 64:
+        reader.fault(path, f'must be patterns such as "粤B*", "13800*", "!粤BT*", not {_shown(value)}')
+    return value
+
+
+def _alarm_type(reader: _Reader, path: str, value: str) -> str:
+    try:
+        bit, kind = (int(part, 0) for part in value.split("="))
+        right = 0 <= bit < 64 and 0 <= kind <= 0xFFFF
+    except ValueError:
+        right = False
+    if not right:
+        reader.fault(path, f'must be "bit=type" such as "0=0x0003" (bits 0-31 of 0x0200, 32-63 video alarms), not {_shown(value)}')
+    return value
+
+
+def _rule(reader: _Reader, path: str, value: str) -> str:
+    pattern, arrow, answer = value.partition("=>")
+    if not arrow or not pattern.strip() or not answer.strip():
+        reader.fault(path, f'must be "pattern => answer" such as "* => 在岗", not {_shown(value)}')
+    return value
+
+
+#: what ``superior.car_info`` may name
+CAR_INFO = frozenset({"plate", "plate_color", "type", "trans_type", "region", "owner_id", "owner", "owner_tel", "scope"})
+
+
+def _car_info(reader: _Reader, path: str, value: str) -> str:
+    names = set(re.findall(r"\{([^{}]*)\}", value))
+    if names - CAR_INFO or re.search(r"[{}]", re.sub(r"\{[^{}]*\}", "", value)):
+        reader.fault(path, f"may name {', '.join(sorted(CAR_INFO))} in braces, not {_shown(', '.join(sorted(names - CAR_INFO)))}")
+    return value
+
+
 _CHECKS = {
+    "platform_id": _platform_id,
+    "version": _version,
+    "vehicle": _vehicle,
+    "alarm_type": _alarm_type,
+    "rule": _rule,
+    "car_info": _car_info,
     "word": _word,
     "push_url": _push_url,
     "directory": _directory,
@@ -440,6 +493,11 @@ _CHECKS = {
 
 
 # -- what must fit together
+
+
+def sublink_key(superior: Superior) -> str:
+    """The name of the listener on which a superior's subordinate link comes in."""
+    return f"superior.sublink {superior.sublink_host}:{superior.sublink_port}"
 
 
 def listeners(settings: Settings) -> list[tuple[str, str, str, int]]:
@@ -460,6 +518,11 @@ def listeners(settings: Settings) -> list[tuple[str, str, str, int]]:
         ("rtmp.port", "tcp", r.host, r.port),
         ("rtmp.tls_port", "tcp", r.host, r.tls_port),
     ]
+    shared: set[tuple[str, int]] = set()
+    for one in settings.superior:
+        if (one.sublink_host, one.sublink_port) not in shared:  # superiors on one port are told apart by access code and verify code
+            shared.add((one.sublink_host, one.sublink_port))
+            found.append((sublink_key(one), "tcp", one.sublink_host, one.sublink_port))
     if m.talk_extra_ports:
         first, _, last = m.talk_extra_ports.partition("-")
         found += [("media.talk_extra_ports", "tcp", m.host, n) for n in range(int(first), int(last or first) + 1)]
@@ -482,6 +545,8 @@ def _together(settings: Settings, faults: list[ConfigError]) -> None:
             _certificate(section.tls_certificate, section.tls_key, name, faults)
         if getattr(section, "tls_port", 0) and not section.tls_certificate:
             faults.append(ConfigError(f"{name}.tls_certificate", f"{name}.tls_port needs tls_certificate and tls_key"))
+    for at, one in enumerate(settings.superior, 1):
+        _superior(one, f"superior[{at}]", bad, faults)
     taken: dict[tuple[str, int], list[tuple[str, str]]] = {}
     told = set()
     for key, kind, host, port in listeners(settings):
@@ -494,6 +559,27 @@ def _together(settings: Settings, faults: list[ConfigError]) -> None:
         taken[kind, port].append((key, host))
     if settings.auth.signing_key_old and not settings.auth.signing_key:
         faults.append(ConfigError("auth.signing_key", "missing beside signing_key_old: the new key goes here, the former one there"))
+
+
+def _superior(one: Superior, section: str, bad: set[str], faults: list[ConfigError]) -> None:
+    def fault(key: str, message: str) -> None:
+        if f"{section}.{key}" not in bad:
+            faults.append(ConfigError(f"{section}.{key}", message))
+
+    if one.encrypt and not (one.m1 or one.ia1 or one.ic1):
+        fault("encrypt", "needs m1, ia1 and ic1, which the superior gives")
+    if len(one.password.encode("gbk", "replace")) > 8:
+        fault("password", "longer than the 8 bytes of 0x1001")
+    if one.reconnect_max_s < one.reconnect_s:
+        fault("reconnect_max_s", "less than reconnect_s")
+    if one.timeout_s <= one.heartbeat_s:
+        fault("timeout_s", "must be more than heartbeat_s, else a silent link is given up between two keep-alives")
+    if bool(one.tls_certificate) != bool(one.tls_key):
+        fault("tls_key" if one.tls_certificate else "tls_certificate", "tls_certificate and tls_key go together")
+    elif one.tls_certificate:
+        _certificate(one.tls_certificate, one.tls_key, section, faults)
+    elif one.sublink_tls:
+        fault("sublink_tls", "needs tls_certificate and tls_key")
 
 
 def _certificate(certificate: str, key: str, section: str, faults: list[ConfigError]) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from relay.app import config
-from relay.app.config import ConfigurationError, build, load
+from relay.app.config import ConfigurationError, build, listeners, load
 from relay.settings import Settings
 from tests.shared import SHARED
 
@@ -330,16 +330,38 @@ def test_a_secret_of_a_table_comes_from_the_environment(tmp_path: Path) -> None:
     assert faults(tmp_path, text, {"CDN": "http://a.example/b/c"}) == {"push[1].url": "must begin with rtmp:// or rtmps://"}
 
 
+SUPERIOR = '[[superior]]\nname = "{0}"\nhost = "gov.example"\n'
+
+
+def test_superiors_have_their_rules(tmp_path: Path) -> None:
+    one, two = settings(tmp_path, SUPERIOR.format("a") + 'vehicles = ["粤B*", "!粤BT*"]\n' + SUPERIOR.format("b") + "edition = 2019\n").superior
+    assert (one.edition, one.vehicles, one.sublink_port, two.edition) == (2011, ("粤B*", "!粤BT*"), 8809, 2019)
+    bad = (
+        'edition = 2013\nencrypt = true\npassword = "123456789"\nplatform_id = "123456789012"\nversion = "1.0"\ntimeout_s = 60\nreconnect_max_s = 1\n'
+        'vehicles = ["!"]\nalarm_types = ["64=1"]\npost_query_rules = ["在岗"]\ncar_info = "A:={secret}"\nsublink_tls = true\n'
+    )
+    assert {path.removeprefix("superior[1].") for path in faults(tmp_path, SUPERIOR.format("a") + bad)} == {
+        "edition", "encrypt", "password", "platform_id", "version", "timeout_s", "reconnect_max_s", "vehicles", "alarm_types", "post_query_rules",
+        "car_info", "sublink_tls",
+    }  # fmt: skip
+
+
+def test_superiors_may_share_a_port_that_nobody_else_has(tmp_path: Path) -> None:
+    shared = settings(tmp_path, SUPERIOR.format("a") + SUPERIOR.format("b"))
+    assert [key for key, *_ in listeners(shared) if key.startswith("superior")] == ["superior.sublink 0.0.0.0:8809"]
+    assert list(faults(tmp_path, SUPERIOR.format("a") + "sublink_port = 7808\n")) == ["superior.sublink 0.0.0.0:7808"]
+
+
 # -- sections of the contract
 
 
 def test_sections_of_later_versions_are_taken_with_one_warning_each(tmp_path: Path) -> None:
-    text = '[hls]\nx = 1\n[[superior]]\nname = "a"\n[[superior]]\nname = "b"\n'
-    text += "[[hook]]\n[ftp]\n[attachments]\n[recording]\n[cluster]\n"
+    text = "[hls]\nx = 1\n[[hook]]\n"
+    text += "[ftp]\n[attachments]\n[recording]\n[cluster]\n"
     loaded = load(str(write(tmp_path, text)), {}, tmp_path)
     assert loaded.warnings == tuple(
         f"{name} is not served by this version"
-        for name in ("[hls]", "[[superior]]", "[[hook]]", "[ftp]", "[attachments]", "[recording]", "[cluster]")
+        for name in ("[hls]", "[[hook]]", "[ftp]", "[attachments]", "[recording]", "[cluster]")
     )
 
 
