@@ -192,9 +192,9 @@ class Link:
             return
         self.bytes_in += len(data)
         for frame in self._deframer.feed(data):
-            self._frame(frame, now)
-            if self.phase is Phase.CLOSED:
+            if self.ended:
                 return
+            self._frame(frame, now)
         deframer = self._deframer
         noise = (deframer.garbage, deframer.cut, deframer.oversize)
         if noise != self._noise:
@@ -222,6 +222,11 @@ class Link:
         except ProtocolError as problem:
             self._broken(problem.reason if isinstance(problem, FrameError) else "body", f"0x{msg_id:04X}: {problem}")
             return
+        self._message(header, business, now)
+
+    def _message(self, header: Header, business: Business, now: float) -> None:
+        """One good message."""
+        msg_id = header.msg_id
         if msg_id not in LINK_MESSAGES:
             self._business(header, business, now)
             return
@@ -297,6 +302,11 @@ class Link:
     def probes(self) -> int:
         """0x1005 that nobody has answered."""
         return len(self._probes)
+
+    @property
+    def ended(self) -> bool:
+        """Nothing more comes or goes."""
+        return self.phase is Phase.CLOSED
 
     def end(self, reason: str) -> None:
         """No more: asks for the connection to be closed. Safe to call again."""

@@ -66,6 +66,7 @@ class SubLink(Link):
         self.candidates = tuple(candidates)
         self.name = ""
         self._chosen = first
+        self._code: int | None = None  #: the one this link logged in with: it may be an older login's by the time of 0x9003
 
     def _decode(self, frame: bytes) -> tuple[Header, bytes]:
         if self.phase is not Phase.NEW or len(self.candidates) == 1:
@@ -107,6 +108,7 @@ class SubLink(Link):
         if result == RIGHT:
             self.phase = Phase.UP
             self.name = self._chosen.name
+            self._code = self._chosen.verify_code()
             self._events.append(SubLoggedIn(self.name))
             return
         self.errors["verify_code"] += 1
@@ -121,7 +123,7 @@ class SubLink(Link):
 
     def _logout(self, header: Header, business: Business, now: float) -> None:
         result, _ = self._verdict(business)
-        if result != RIGHT:
+        if result != RIGHT and getattr(business.data, "verify_code", None) != self._code:
             self._broken("verify_code", "0x9003 with another verify code")
             return
         self.send_body(0x9004, 0x9004, b"", now)
