@@ -46,9 +46,12 @@ def connect(url: str | Path, password: str = "", busy_s: float = COMMAND_BUSY_S)
 class Database:
     """The thread, its queue, and the way back into the reactor."""
 
-    def __init__(self, url: str, password: str = "") -> None:
+    def __init__(self, url: str, password: str = "", opened: Callable[[], Connection] | None = None, name: str = "store") -> None:
+        """``opened`` makes a connection, where it is not the store of that URL with its tables."""
         self.url = url
         self._password = password
+        self._opened = opened
+        self._name = name
         self.queue_max = QUEUE_MAX
         self._jobs: queue.SimpleQueue[tuple[How, Work[Any], Deferred[Any]] | None] = queue.SimpleQueue()
         self._waiting = 0  # jobs that have not answered; touched in the reactor's thread only
@@ -66,10 +69,12 @@ class Database:
         self._connect().close()
         self._call_in_reactor = call_in_reactor
         self._closed = Deferred()
-        self._thread = threading.Thread(target=self._run, name="store", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
         self._thread.start()
 
     def _connect(self) -> Connection:
+        if self._opened is not None:
+            return self._opened()
         connection = connect(self.url, self._password, BUSY_S)
         if isinstance(connection, postgres.PostgresConnection):
             connection.listen()

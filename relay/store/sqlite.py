@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from threading import Event
 
@@ -35,8 +36,8 @@ def url_of(path: Path) -> str:
     return f"{PREFIX}{path}"
 
 
-def connect(path: Path, busy_s: float) -> SqliteConnection:
-    """Open (and make, and migrate) the file; directories and file are readable by their owner only."""
+def connect(path: Path, busy_s: float, bring: Callable[[SqliteConnection], object] = migrate) -> SqliteConnection:
+    """Open (and make, and migrate with ``bring``) the file; directories and file are readable by their owner only."""
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
@@ -50,7 +51,7 @@ def connect(path: Path, busy_s: float) -> SqliteConnection:
         _write_ahead(connection, busy_s)
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("PRAGMA foreign_keys = ON")
-        migrate(connection)
+        bring(connection)
     except sqlite3.Error as problem:
         connection.close()
         raise StoreError(f"the store {path} cannot be used: {problem}") from None
