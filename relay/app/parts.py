@@ -25,7 +25,9 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
 import relay
+from relay.app.config import sublink_key
 from relay.app.health import Health
+from relay.app.keys import data_directory
 from relay.app.listening import Listeners
 from relay.app.threads import transcoding_pool
 from relay.core.admission import Admission
@@ -40,8 +42,10 @@ from relay.core.playback_session import PLAYBACK
 from relay.core.ptz import Ptz
 from relay.core.recordings import Recordings
 from relay.core.retention import Kept, Retention, by_time
+from relay.core.superiors import Superiors
 from relay.core.terminals import Terminals
 from relay.core.tokens import Signer
+from relay.core.uplink_duties import register_duties
 from relay.hub.formats import Options
 from relay.hub.ingest import Ingest
 from relay.hub.merge import Merge
@@ -54,10 +58,13 @@ from relay.net.media1078udp import MediaDatagrams
 from relay.net.recorder import DatagramTaps, recorder_of
 from relay.net.rtmp import RtmpServer
 from relay.net.sink import make_sink
+from relay.net.superior809 import MainConnector, SublinkFactory
 from relay.net.terminal808 import TerminalDatagrams, TerminalFactory, local_address_for
 from relay.net.tls import ReloadingCertificate, wrap
 from relay.settings import Settings
 from relay.store.store import Store
+from relay.store.superiors import NAME as SUPERIORS
+from relay.store.superiors import SuperiorStore
 from relay.web.connection import SinkMaker
 from relay.web.metrics import Figures
 from relay.web.site import WebParts, make_site
@@ -90,6 +97,8 @@ class Parts:
         self.registry = Registry(clock, Options.of(settings), self.merge, self._ingest, transcoders=self.transcoders)
         self.media = MediaServer(reactor, clock, self.registry, settings.media, settings.limits.log_peer_s)
         self.recorder = self.media.recorder = recorder_of(settings.log, time.time)
+        self.superior_store = SuperiorStore(data_directory(settings) / SUPERIORS) if settings.superior else None
+        self.superiors = self._superiors()
         admission = Admission(self.terminals, resolver, clock, self.events, settings.media.unrequested)
         ports = MediaPorts(listeners.port("media.live_tcp_port"), listeners.port("media.live_udp_port"))
         self.live = Live(
@@ -141,6 +150,40 @@ class Parts:
         )
         self.health = Health(store, clock)
 
+    def _superiors(self) -> Superiors | None:
+        """JT/T 809; None without a ``[[superior]]``."""
+        if self.superior_store is None:
+            return None
+        settings = self.settings
+        superiors = Superiors(
+            settings.superior,
+            self.terminals,
+            self.store.terminals,
+            self.superior_store,
+            self.clock,
+            time.time,
+            self.events,
+            MainConnector(self.reactor, self.clock, self.recorder),
+            lambda one: self.listeners.port(sublink_key(one)),
+            settings.limits.log_peer_s,
+        )
+        register_duties(superiors)
+        return superiors
+
+    def _start_superiors(self) -> None:
+        if self.superiors is None or self.superior_store is None:
+            return
+        self.superior_store.start(self.reactor.callFromThread)
+        for one in self.settings.superior:
+            bound = self.listeners.get(sublink_key(one))
+            if bound is None or bound.listening is not None:
+                continue
+            factory: Any = SublinkFactory(self.superiors, one.sublink_host, one.sublink_port, self.clock, self.recorder, one.sublink_tls)
+            if one.sublink_tls:
+                factory = wrap(factory, ReloadingCertificate(one.tls_certificate, one.tls_key, self.clock.seconds, "superior"), self.reactor)
+            bound.adopt_stream(self.reactor, factory)
+        self.superiors.start()
+
     def _certificate(self, section: str) -> ReloadingCertificate | None:
         values = getattr(self.settings, section)
         if not values.tls_certificate:
@@ -168,6 +211,7 @@ class Parts:
         self._stream("http.tls_port", self.web.site)
         self._stream("rtmp.port", self.rtmp)
         self._stream("rtmp.tls_port", self.rtmp)
+        self._start_superiors()
         self.health.start()
         self.retention.start()
 
@@ -254,6 +298,7 @@ class Parts:
             self.live.close,
             self.web.close,
             self.rtmp.close,
+            self._stop_superiors,
             self.registry.close,
             self.terminals.close,
             self._drained,
@@ -271,6 +316,11 @@ class Parts:
                     await waiting
             except Exception:
                 log.failure("stopping: {step} failed", step=getattr(step, "__qualname__", str(step)))
+
+    async def _stop_superiors(self) -> None:
+        if self.superiors is not None and self.superior_store is not None:
+            await self.superiors.close()
+            await self.superior_store.stop()
 
     def _stop_recording(self) -> None:
         if self.recorder is not None:
