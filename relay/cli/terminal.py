@@ -13,6 +13,7 @@ import argparse
 import csv
 import io
 import json
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -46,6 +47,36 @@ def _alias(value: str) -> str:
     return value
 
 
+def _pairs(value: str) -> dict[str, str]:
+    """``a=b;c=d``"""
+    found = {}
+    for part in filter(None, (part.strip() for part in value.split(";"))):
+        name, equals, text = part.partition("=")
+        if not equals or not name.strip():
+            raise InputError(f"{part[:40]!r} is not NAME=TEXT; several are parted by semicolons")
+        found[name.strip()] = _text(200)(text)
+    return found
+
+
+def _channels(value: str) -> dict[int, str]:
+    pairs = _pairs(value)
+    if any(not (number.isascii() and number.isdigit() and len(number) <= 3) for number in pairs):
+        raise InputError("channels are numbers: 1=front;2=driver")
+    return {int(number): name for number, name in pairs.items()}
+
+
+def _details(value: str) -> dict[str, str]:
+    pairs = {name.upper(): text for name, text in _pairs(value).items()}
+    for name in pairs:
+        if not re.fullmatch("[A-Z0-9_]{1,40}", name):
+            raise InputError(f"{name[:40]!r} is no key of JT/T 809 CAR_INFO")
+    return pairs
+
+
+def _aliases(value: str) -> tuple[str, ...]:
+    return tuple(_alias(part) for part in value.split(";") if part.strip())
+
+
 #: column or option -> (rule, other names of the column, help). ``code`` goes into the row's hash, the others into its fields.
 FIELDS: dict[str, tuple[Callable[[str], Any], tuple[str, ...], str]] = {
     "phone": (phone, ("sim", "终端手机号", "手机号", "sim卡号"), "终端手机号, the number it registers with; zeros in front do not matter"),
@@ -56,6 +87,10 @@ FIELDS: dict[str, tuple[Callable[[str], Any], tuple[str, ...], str]] = {
     "manufacturer": (_text(11), ("制造商id", "制造商"), "制造商ID"),
     "model": (_text(30), ("终端型号", "型号"), "终端型号"),
     "terminal_id": (_text(30), ("终端id",), "终端ID"),
+    "group": (_text(64), ("分组", "车队"), "what the operator sorts by: a fleet, a depot"),
+    "aliases": (_aliases, ("更多别名",), "more names for it in URLs: a;b"),
+    "channels": (_channels, ("通道名称",), "names of its channels: 1=front;2=driver"),
+    "details": (_details, ("车辆静态信息",), "static data of the vehicle by the keys of JT/T 809: VEHICLE_TYPE=40;OWERS_NAME=…"),
     "edition": (edition, ("版本",), "2011, 2013 or 2019; default: found out"),
 }
 

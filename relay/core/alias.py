@@ -77,7 +77,7 @@ class Resolver:
 def names(terminal: Terminal) -> list[str]:
     """Alias and plates."""
     known = terminal.known
-    found = [known.alias, known.plate, terminal.plate] if known is not None else [terminal.plate]
+    found = [known.alias, *known.aliases, known.plate, terminal.plate] if known is not None else [terminal.plate]
     return [name for name in found if name]
 
 

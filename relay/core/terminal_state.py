@@ -280,6 +280,9 @@ class Terminal:
             "plate": (known.plate if known else "") or self.plate,
             "plate_color": known.plate_color if known and known.plate_color is not None else self.plate_color,
             "alias": known.alias if known else "",
+            "aliases": list(known.aliases) if known else [],
+            "group": known.group if known else "",
+            "details": known.details if known else {},
             "known": known is not None,
             "edition": self.edition or None,
             "manufacturer": self.manufacturer or (known.manufacturer if known else ""),
@@ -304,7 +307,8 @@ class Terminal:
             "alarm_flags": self.alarm_flags,
             "video_alarm_flags": self.video_alarm_flags,
             "channels": [
-                {"channel": c.number, "kind": c.kind, "source": c.source, "ptz": c.ptz} for c in self.channel_list()
+                {"channel": c.number, "kind": c.kind, "source": c.source, "ptz": c.ptz, "name": known.channels.get(c.number, "") if known else ""}
+                for c in self.channel_list()
             ],
             "audio_codec": CODECS.get(self.av.audio_encoding, str(self.av.audio_encoding)) if self.av is not None else None,
             "video_codec": CODECS.get(self.av.video_encoding, str(self.av.video_encoding)) if self.av is not None else None,

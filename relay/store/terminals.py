@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import json
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from twisted.internet.defer import Deferred
 
@@ -43,6 +44,10 @@ class KnownTerminal:
     auth_at: float | None = None  #: UNIX time at which the code was set
     added_at: float = 0.0  #: UNIX time
     registered_at: float | None = None  #: UNIX time of the last 0x0100
+    group: str = ""  #: whatever the operator sorts by: a fleet, a depot
+    channels: dict[int, str] = field(default_factory=dict)  #: logical channel -> what people call it
+    details: dict[str, str] = field(default_factory=dict)  #: static data of the vehicle by the keys of JT/T 809 CAR_INFO (0x1601)
+    aliases: tuple[str, ...] = ()  #: more names for it in URLs, each unique
 
     @property
     def key(self) -> str:
@@ -52,7 +57,7 @@ class KnownTerminal:
 
 _COLUMNS = (
     "phone, plate, plate_color, alias, manufacturer, model, terminal_id, edition, enabled, origin, "
-    "auth_hash IS NOT NULL, auth_at, added_at, registered_at"
+    "auth_hash IS NOT NULL, auth_at, added_at, registered_at, group_name, channels, details"
 )
 
 
@@ -60,13 +65,20 @@ def _row(row: Sequence[object]) -> KnownTerminal:
     values = list(row)
     values[8] = bool(values[8])
     values[10] = bool(values[10])
+    values[15] = {int(number): name for number, name in json.loads(str(values[15])).items()}
+    values[16] = json.loads(str(values[16]))
     return KnownTerminal(*values)  # type: ignore[arg-type]  # the table is STRICT
 
 
 def get(connection: Connection, number: str) -> KnownTerminal | None:
     """The terminal with this number, zeros in front or not."""
     row = connection.execute(f"SELECT {_COLUMNS} FROM terminals WHERE key = ?", (phone_key(number),)).fetchone()  # noqa: S608
-    return _row(row) if row else None
+    return _with_aliases(connection, _row(row)) if row else None
+
+
+def _with_aliases(connection: Connection, terminal: KnownTerminal) -> KnownTerminal:
+    rows = connection.execute("SELECT alias FROM aliases WHERE key = ? ORDER BY alias", (terminal.key,)).fetchall()
+    return replace(terminal, aliases=tuple(row[0] for row in rows)) if rows else terminal
 
 
 def resolve(connection: Connection, name: str) -> KnownTerminal | None:
@@ -74,17 +86,21 @@ def resolve(connection: Connection, name: str) -> KnownTerminal | None:
     found = get(connection, name)
     if found is not None:
         return found
-    for column in ("alias", "plate"):
-        rows = connection.execute(f"SELECT {_COLUMNS} FROM terminals WHERE {column} = ? LIMIT 2", (name,)).fetchall()  # noqa: S608
+    for column in ("alias = ?", "key IN (SELECT key FROM aliases WHERE alias = ?)", "plate = ?"):
+        rows = connection.execute(f"SELECT {_COLUMNS} FROM terminals WHERE {column} LIMIT 2", (name,)).fetchall()  # noqa: S608
         if len(rows) == 1 and name:
-            return _row(rows[0])
+            return _with_aliases(connection, _row(rows[0]))
     return None
 
 
 def list_all(connection: Connection, limit: int = NO_LIMIT, offset: int = 0) -> list[KnownTerminal]:
     """All of them, by number."""
     rows = connection.execute(f"SELECT {_COLUMNS} FROM terminals ORDER BY key LIMIT ? OFFSET ?", (limit, offset))  # noqa: S608
-    return [_row(row) for row in rows]
+    found = [_row(row) for row in rows]
+    others: dict[str, list[str]] = {}
+    for key, alias in connection.execute("SELECT key, alias FROM aliases ORDER BY key, alias"):
+        others.setdefault(key, []).append(alias)
+    return [replace(each, aliases=tuple(others[each.key])) if each.key in others else each for each in found]
 
 
 def count(connection: Connection) -> int:
@@ -103,18 +119,22 @@ def add(connection: Connection, terminal: KnownTerminal, now: float, code: str =
 def upsert(connection: Connection, terminal: KnownTerminal, now: float, code: str = "") -> KnownTerminal:
     """Insert, or change everything but the authentication code and the times; StoreConflictError when the alias belongs to another."""
     key = terminal.key
-    if terminal.alias:
-        other = connection.execute("SELECT phone FROM terminals WHERE alias = ? AND key <> ?", (terminal.alias, key)).fetchone()
+    for alias in filter(None, (terminal.alias, *terminal.aliases)):
+        other = connection.execute(
+            "SELECT phone FROM terminals WHERE key <> ? AND (alias = ? OR key IN (SELECT key FROM aliases WHERE alias = ?))", (key, alias, alias)
+        ).fetchone()
         if other:
-            raise StoreConflictError(f"alias {terminal.alias} belongs to terminal {other[0]}")
+            raise StoreConflictError(f"alias {alias} belongs to terminal {other[0]}")
     connection.execute(
         """
         INSERT INTO terminals
-            (key, phone, plate, plate_color, alias, manufacturer, model, terminal_id, edition, enabled, origin, added_at, registered_at)
-        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+            (key, phone, plate, plate_color, alias, manufacturer, model, terminal_id, edition, enabled, origin, added_at, registered_at,
+             group_name, channels, details)
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
         ON CONFLICT (key) DO UPDATE SET phone = excluded.phone, plate = excluded.plate, plate_color = excluded.plate_color,
             alias = excluded.alias, manufacturer = excluded.manufacturer, model = excluded.model, terminal_id = excluded.terminal_id,
-            edition = excluded.edition, enabled = excluded.enabled, origin = excluded.origin,
+            edition = excluded.edition, enabled = excluded.enabled, origin = excluded.origin, group_name = excluded.group_name,
+            channels = excluded.channels, details = excluded.details,
             registered_at = COALESCE(excluded.registered_at, terminals.registered_at)
         """,
         (
@@ -131,8 +151,14 @@ def upsert(connection: Connection, terminal: KnownTerminal, now: float, code: st
             terminal.origin,
             now,
             terminal.registered_at,
+            terminal.group,
+            json.dumps(terminal.channels, ensure_ascii=False),
+            json.dumps(terminal.details, ensure_ascii=False),
         ),
     )
+    connection.execute("DELETE FROM aliases WHERE key = ?", (key,))
+    more = sorted({alias for alias in terminal.aliases if alias and alias != terminal.alias})
+    connection.executemany("INSERT INTO aliases (alias, key) VALUES (?, ?)", [(alias, key) for alias in more])
     if code:
         set_auth_code(connection, key, code, now)
     stored = get(connection, key)

@@ -171,10 +171,12 @@ class TerminalApi:
         return await self._write(row.phone if row is not None else name, call.body, fresh=False)
 
     async def _write(self, phone: str, change: TerminalChange, fresh: bool) -> dict[str, Any]:
-        refuse_newlines(phone, change.plate, change.alias, change.manufacturer, change.model, change.terminal_id, change.code)
+        refuse_newlines(phone, change.plate, change.alias, change.manufacturer, change.model, change.terminal_id, change.code, change.group)
+        refuse_newlines(*change.aliases, *change.channels, *change.channels.values(), *change.details, *change.details.values())
         row = KnownTerminal(
             phone=phone, plate=change.plate, plate_color=change.plate_color, alias=change.alias, manufacturer=change.manufacturer,
-            model=change.model, terminal_id=change.terminal_id, edition=change.edition, enabled=change.enabled,
+            model=change.model, terminal_id=change.terminal_id, edition=change.edition, enabled=change.enabled, group=change.group,
+            channels={int(number): name for number, name in change.channels.items()}, details=change.details, aliases=tuple(change.aliases),
         )  # fmt: skip
         write = self._rows.add if fresh else self._rows.upsert
         try:
@@ -239,5 +241,5 @@ def _haystack(sim: str, item: Terminal | KnownTerminal) -> str:
     known = item.known if isinstance(item, Terminal) else item
     words = [sim, item.plate]
     if known is not None:
-        words += [known.phone, known.plate, known.alias]
+        words += [known.phone, known.plate, known.alias, *known.aliases, known.group]
     return "\n".join(words).casefold()

@@ -18,6 +18,9 @@ WORDS = f"^[^{_CONTROLS}]*$"
 _IN_ALIAS = rf"{_CONTROLS}/\\_.?#%*"  #: what an alias may not hold besides: it stands in URLs before _channel
 ALIAS = rf"^([^{_IN_ALIAS}\s]([^{_IN_ALIAS}]*[^{_IN_ALIAS}\s])?)?$"
 Short = Annotated[str, Meta(max_length=30, pattern=WORDS)]
+Alias = Annotated[str, Meta(max_length=64, pattern=ALIAS, description="Another name for URLs, unique; none of `/ \\ _ . ? # % *`.")]
+ChannelKey = Annotated[str, Meta(pattern="^[0-9]{1,3}$")]
+DetailKey = Annotated[str, Meta(pattern="^[A-Z0-9_]{1,40}$")]
 StreamWord = Literal["main", "sub"]
 MediaWord = Literal["av", "v", "a"]
 
@@ -59,6 +62,7 @@ class ChannelView(msgspec.Struct):
     kind: str  #: "av" | "audio" | "video"
     source: str  #: how it is known: "0x0076" | "0x1003" | "seen" | "assumed"
     ptz: bool | None = None
+    name: str = ""  #: what the operator calls it
     streaming: bool = False
     viewers: int = 0
 
@@ -92,6 +96,9 @@ class TerminalView(msgspec.Struct):
     plate: str
     plate_color: int | None
     alias: str
+    aliases: list[str]
+    group: str
+    details: dict[str, str]
     known: bool
     enabled: bool
     edition: int | None
@@ -134,12 +141,21 @@ class TerminalChange(msgspec.Struct, forbid_unknown_fields=True):
 
     plate: Annotated[str, Meta(max_length=21, pattern=WORDS)] = ""
     plate_color: Annotated[int, Meta(ge=0, le=255)] | None = None
-    alias: Annotated[str, Meta(max_length=64, pattern=ALIAS, description="Another name for URLs, unique; none of `/ \\ _ . ? # % *`.")] = ""
+    alias: Alias = ""
     manufacturer: Annotated[str, Meta(max_length=11, pattern=WORDS)] = ""
     model: Short = ""
     terminal_id: Short = ""
     edition: Literal[2011, 2013, 2019] | None = None
     enabled: bool = True
+    group: Annotated[str, Meta(max_length=64, pattern=WORDS, description="What the operator sorts by: a fleet, a depot.")] = ""
+    aliases: Annotated[list[Alias], Meta(max_length=20, description="More names for URLs, each unique.")] = []
+    channels: Annotated[
+        dict[ChannelKey, Annotated[str, Meta(max_length=64, pattern=WORDS)]], Meta(max_length=64, description="Channel number to its name.")
+    ] = {}
+    details: Annotated[
+        dict[DetailKey, Annotated[str, Meta(max_length=200, pattern=WORDS)]],
+        Meta(max_length=64, description="Static data of the vehicle by the keys of JT/T 809 CAR_INFO: VEHICLE_TYPE, OWERS_NAME …"),
+    ] = {}
     code: Annotated[str, Meta(max_length=64, pattern=WORDS, description="An authentication code it already has; kept as a hash, never shown.")] = ""
 
 

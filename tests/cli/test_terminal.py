@@ -121,6 +121,18 @@ def test_import_reads_what_spreadsheets_write(config: Path, tmp_path: Path, enco
     assert (row["phone"], row["plate"], row["plate_color"]) == ("013800138000", "粤B12345", 2)
 
 
+def test_group_channels_and_static_data(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--phone", "1", "--group", "north", "--aliases", "a;b", "--channels", "1=front; 2=driver", "--details", "vehicle_type=40;OWERS_NAME=顺达"]
+    assert main(["terminal", "add", "--config", str(config), *words]) == 0
+    capsys.readouterr()
+    (row,) = listed(config, capsys)
+    assert (row["group"], row["aliases"], row["channels"]) == ("north", ["a", "b"], {"1": "front", "2": "driver"})
+    assert row["details"] == {"VEHICLE_TYPE": "40", "OWERS_NAME": "顺达"}
+    for fault in (["--channels", "front"], ["--channels", "x=front"], ["--details", "a b=1"], ["--aliases", "a/b"]):
+        with pytest.raises(SystemExit):
+            main(["terminal", "add", "--config", str(config), "--phone", "2", *fault])
+
+
 def test_import_tells_every_fault_by_line_and_changes_nothing(config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["terminal", "add", "--config", str(config), "--phone", "7", "--alias", "taken"])
     table = tmp_path / "fleet.csv"

@@ -119,3 +119,20 @@ def test_paging(connection: Connection) -> None:
     for number in range(5):
         terminals.add(connection, KnownTerminal(f"1380013800{number}"), 0.0)
     assert [t.phone[-1] for t in terminals.list_all(connection, 2, 3)] == ["3", "4"]
+
+
+def test_more_names_channels_and_static_data(connection: Connection) -> None:
+    more = replace(FULL, group="north", channels={1: "front", 33: "麦克风"}, details={"VEHICLE_TYPE": "40"}, aliases=("b", "a", "bus-7"))
+    terminals.add(connection, more, 100.0)
+    stored = replace(more, added_at=100.0, aliases=("a", "b"))
+    assert terminals.get(connection, FULL.phone) == stored
+    assert terminals.list_all(connection) == [stored]
+    found = terminals.resolve(connection, "b")
+    assert found == stored
+    for names in ({"alias": "a"}, {"aliases": ("bus-7",)}, {"aliases": ("b",)}):
+        with pytest.raises(StoreConflictError, match="belongs to terminal 013800138000"):
+            terminals.add(connection, KnownTerminal("13800138001", **names), 0.0)
+    terminals.upsert(connection, replace(FULL, aliases=("c",)), 200.0)
+    assert terminals.resolve(connection, "b") is None
+    assert terminals.remove(connection, FULL.phone)
+    terminals.add(connection, KnownTerminal("13800138001", aliases=("c",)), 0.0)

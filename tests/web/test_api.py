@@ -226,6 +226,11 @@ def test_a_terminal_is_added_changed_and_removed() -> None:
     assert [item["sim"] for item in relay.api("GET", "/terminals")["items"]] == ["13700137000", SIM, OFFLINE]
     changed = relay.api("PUT", "/terminals/taxi-3", {"plate": "粤D00002", "enabled": False})
     assert (changed["plate"], changed["alias"], changed["enabled"]) == ("粤D00002", "", False)
+    more = {"group": "north", "aliases": ["taxi-4"], "channels": {"1": "front"}, "details": {"VEHICLE_TYPE": "40"}}
+    told = relay.api("PUT", "/terminals/13700137000", more)
+    assert (told["group"], told["aliases"], told["details"], told["channels"][0]["name"]) == ("north", ["taxi-4"], {"VEHICLE_TYPE": "40"}, "front")
+    assert [item["sim"] for item in relay.api("GET", "/terminals?q=north")["items"]] == ["13700137000"]
+    assert relay.call("PUT", "/terminals/13700137000", {"details": {"lower": ""}}).status == 400
     assert relay.api("PUT", "/terminals/13600136000", {"plate": "粤E1"})["sim"] == "13600136000"
     assert relay.call("PUT", "/terminals/%E7%B2%A4Z", {}).status == 404
     relay.api("DELETE", "/terminals/13700137000", expect=204)

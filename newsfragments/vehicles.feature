@@ -1,0 +1,1 @@
+Known terminals have a group, more aliases, names of channels and the vehicle's static data by the keys of JT/T 809 (`jt1078relay terminal add --group --aliases --channels --details`, columns of the import, fields of the API).
