@@ -197,7 +197,8 @@ class Store:
     url: str = a_text("sqlite:///jt1078relay-data/relay.db", "store_url")  #: or postgresql://user@host/database
     password: str = a_secret()  #: PostgreSQL's; libpq's own ways (PGPASSWORD, .pgpass) work too
     directory: str = a_text("", "directory")  #: of the signing key and of files; empty = beside the SQLite file, else jt1078relay-data
-    audit_days: int = a_number(365, 0)  #: rows older than that are deleted; 0 = kept
+    positions_days: int = a_number(90, 0)  #: rows older than that are deleted; 0 = kept
+    audit_days: int = a_number(365, 0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,9 @@
-"""Idle terminals: how much memory and processor the relay needs for many that register, tell about themselves, and then only beat.
+"""Idle terminals: how much memory and processor the relay needs for many that register, tell about themselves, and then only beat, or report where they are.
 
-    python bench/load/idle_terminals.py [--count 10000] [--seconds 30] [--heartbeat 60] [--address 127.0.0.1]
+    python bench/load/idle_terminals.py [--count 10000] [--seconds 30] [--heartbeat 60] [--positions] [--address 127.0.0.1]
+
+With ``--positions`` each sends a 0x0200 every ``--heartbeat`` seconds in place of a 0x0002, and the rows in the store are counted at the
+end: 10,000 terminals with ``--heartbeat 10`` are a thousand positions a second.
 
 Starts a relay of its own (policy "first-seen", store in a temporary directory), connects the terminals as fast as they are served, lets each
 register, authenticate, send one position and answer the relay's questions, and then heartbeats. Prints one JSON line:
@@ -11,6 +14,8 @@ register, authenticate, send one position and answer the relay's questions, and 
     kib_per_terminal        the difference, shared
     cpu_share               of one core while only heartbeats come
     us_per_message          the same for each heartbeat
+    positions, stored       sent, and rows in the store at the end
+    answer_p99_ms           from a report to its 0x8001
     floor_us, ratio         what parsing a heartbeat and building its answer costs alone, in the same run
 """
 
@@ -20,6 +25,7 @@ import argparse
 import asyncio
 import json
 import os
+import sqlite3
 import struct
 import subprocess
 import sys
@@ -29,11 +35,15 @@ from pathlib import Path
 
 from relay.jt808.framing import Deframer, frame
 from relay.jt808.header import Header, decode_frame
+from relay.jt808.items import GnssSatellites, Mileage, NetworkSignal
 from relay.jt808.messages.general import Registration
 from relay.jt808.messages.location import LocationReport
 from relay.jt808.messages.parameters import ParametersResponse, TerminalAttributes
 from relay.jt808.messages.video import AvAttributes
 from relay.jt808.params import AvChannel, AvChannels
+
+#: what most terminals send with each position
+ITEMS = [Mileage(mileage=123456), NetworkSignal(network_signal=25), GnssSatellites(gnss_satellites=14)]
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -76,6 +86,8 @@ class Terminal(asyncio.Protocol):
         self.done = done
         self.serial = 0
         self.answered = 0
+        self.reported: dict[int, float] = {}
+        self.delays: list[float] = []
         self.deframer = Deframer()
         self.transport: asyncio.WriteTransport
 
@@ -90,6 +102,13 @@ class Terminal(asyncio.Protocol):
         self.transport.write(Header(msg_id, self.phone, self.serial).encode(body))
         self.serial = (self.serial + 1) & 0xFFFF
 
+    def report(self) -> None:
+        """Where it is now."""
+        self.reported[self.serial] = time.monotonic()
+        moment = time.strftime("%y%m%d%H%M%S", time.gmtime(time.time() + 28800))
+        place = LocationReport(status_flags=3, latitude=22540000 + self.serial, longitude=114050000, speed=450, direction=90, time=moment, items=ITEMS)
+        self.send(0x0200, place.encode(2013))
+
     def data_received(self, data: bytes) -> None:
         for piece in self.deframer.feed(data):
             header, body = decode_frame(piece)
@@ -97,6 +116,9 @@ class Terminal(asyncio.Protocol):
                 self.send(0x0102, body[3:])
             elif header.msg_id == 0x8001:
                 self.answered += 1
+                sent = self.reported.pop(int.from_bytes(body[:2], "big"), None)
+                if sent is not None:
+                    self.delays.append(time.monotonic() - sent)
                 if body[2:4] == b"\x01\x02":
                     if body[4]:
                         raise SystemExit(f"{self.phone} was refused")
@@ -159,13 +181,14 @@ async def measure(arguments: argparse.Namespace, pid: int) -> dict[str, object]:
     next_at = at
     turn = 0
     while time.monotonic() < at + arguments.seconds:
-        terminals[turn % arguments.count].send(0x0002)
+        terminal = terminals[turn % arguments.count]
+        terminal.report() if arguments.positions else terminal.send(0x0002)
         turn += 1
         next_at += pause
         delay = next_at - time.monotonic()
         if delay > 0.005:
             await asyncio.sleep(delay)
-    await asyncio.sleep(0.5)
+    await asyncio.sleep(1.0)
     span = time.monotonic() - at
     used = processor_s(pid) - before
     messages = sum(t.answered for t in terminals) - answered
@@ -174,6 +197,8 @@ async def measure(arguments: argparse.Namespace, pid: int) -> dict[str, object]:
     for terminal in terminals:
         terminal.transport.close()
     floor = floor_us()
+    delays = sorted(delay for t in terminals for delay in t.delays)
+    more = {"positions": turn, "answer_p99_ms": round(delays[int(len(delays) * 0.99)] * 1000, 1)} if delays else {}
     each = used / max(messages, 1) * 1e6
     return {
         "name": "idle_terminals",
@@ -184,6 +209,7 @@ async def measure(arguments: argparse.Namespace, pid: int) -> dict[str, object]:
         "kib_per_terminal": round((full - empty) * 1024 / arguments.count, 2),
         "cpu_share": round(used / span, 4),
         "messages": messages,
+        **more,
         "us_per_message": round(each, 1),
         "floor_us": round(floor, 1),
         "ratio": round(each / floor, 2),
@@ -195,6 +221,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=10000)
     parser.add_argument("--seconds", type=float, default=30.0, help="how long only heartbeats come")
     parser.add_argument("--heartbeat", type=float, default=60.0)
+    parser.add_argument("--positions", action="store_true", help="reports in place of heartbeats")
     parser.add_argument("--address", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=27809)
     arguments = parser.parse_args()
@@ -206,10 +233,14 @@ def main() -> None:
         relay = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
         try:
             time.sleep(4)
-            print(json.dumps(asyncio.run(measure(arguments, relay.pid))))
+            figures = asyncio.run(measure(arguments, relay.pid))
         finally:
             relay.terminate()
             relay.wait(20)
+        if arguments.positions:
+            rows = sqlite3.connect(Path(directory) / "relay.db").execute("SELECT COUNT(*) FROM positions").fetchone()[0]
+            figures["stored"] = rows - arguments.count  # each had sent one when it had authenticated
+        print(json.dumps(figures))
 
 
 if __name__ == "__main__":

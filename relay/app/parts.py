@@ -45,6 +45,7 @@ from relay.core.retention import Kept, Retention, by_time
 from relay.core.superiors import Superiors
 from relay.core.terminals import Terminals
 from relay.core.tokens import Signer
+from relay.core.tracks import Tracks, delete_old_positions
 from relay.core.uplink_duties import register_duties
 from relay.hub.formats import Options
 from relay.hub.ingest import Ingest
@@ -88,8 +89,16 @@ class Parts:
         self.certificates = {name: self._certificate(name) for name in ("terminals", "media", "http", "rtmp")}
         self.events = Events(time.time)
         self.audit = Audit(store.audit, clock, time.time)
-        self.retention = Retention(store.database, clock, time.time, [Kept("audit rows", settings.store.audit_days, by_time("audit"))])
+        self.positions = Tracks(store.positions, clock, time.time)
+        kept = settings.store
+        self.retention = Retention(
+            store.database,
+            clock,
+            time.time,
+            [Kept("positions", kept.positions_days, delete_old_positions), Kept("audit rows", kept.audit_days, by_time("audit"))],
+        )
         self.terminals = Terminals(settings.terminals, settings.limits, store.terminals, clock, self.events, time.time, store.changes)
+        self.terminals.watch_locations(self.positions.came)
         resolver = Resolver(self.terminals, store.terminals)
         self.pool = transcoding_pool()
         self.transcoders = Transcoders(settings.audio, partial(deferToThreadPool, reactor, self.pool))
@@ -145,6 +154,7 @@ class Parts:
                 problems=self.problems,
                 figures=self._figures(),
                 audit=self.audit,
+                positions=self.positions,
                 recordings=self.recorder,
             )
         )
@@ -261,6 +271,7 @@ class Parts:
                 "media_connections": ("JT/T 1078 connections over TCP and TLS", lambda: len(self.media)),
                 "rtmp_connections": ("RTMP connections of players", lambda: len(self.rtmp.players)),
                 "store_waiting": ("Operations that wait for the store", lambda: database.waiting),
+                "positions_waiting": ("Positions that are not stored yet", lambda: self.positions.batch.pending),
                 "audit_waiting": ("Rows of the audit that are not stored yet", lambda: self.audit.batch.pending),
                 "transcodes": ("Sound tracks being transcoded", lambda: len(self.transcoders.stats())),
             },
@@ -275,6 +286,8 @@ class Parts:
                 "rtmp_publishers_refused": ("Encoders that wanted to publish", lambda: self.rtmp.refused),
                 "rtmp_plays_failed": ("RTMP plays that could not be served", lambda: self.rtmp.failed),
                 "transcodes_refused": ("Sound tracks not transcoded for a limit", lambda: self.transcoders.refused),
+                "positions_stored": ("Positions stored", lambda: self.positions.batch.stored),
+                "positions_lost": ("Positions that the store did not take", lambda: self.positions.batch.lost),
                 "audit_lost": ("Rows of the audit that the store did not take", lambda: self.audit.batch.lost),
                 "certificate_reloads": ("Certificates read again", lambda: sum(one.reloads for one in certificates)),
                 "certificate_failures": ("Certificates that could not be used when they changed", lambda: sum(one.failures for one in certificates)),
@@ -307,6 +320,7 @@ class Parts:
             self._stop_recording,
             self.merge.stop,
             self.pool.stop,
+            self.positions.stop,
             self.audit.stop,
         )
         for step in steps:

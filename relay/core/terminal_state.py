@@ -5,15 +5,18 @@ Survives its links: a terminal that comes back finds its channels and last posit
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from relay.core.events import BEIJING, iso_time
 from relay.identity import phone_key
 from relay.jt808.items import ALARM_BITS, VIDEO_ALARM_BITS
+from relay.jt808.messages.areas import VehicleControlResponse
 from relay.jt808.messages.base import Body
 from relay.jt808.messages.general import Authentication, Registration
-from relay.jt808.messages.location import BatchLocation, Location, LocationQueryResponse, LocationReport, Status
+from relay.jt808.messages.location import BaseLocation, BatchLocation, Location, LocationQueryResponse, LocationReport, Status
 from relay.jt808.messages.parameters import ParametersResponse, TerminalAttributes
 from relay.jt808.messages.video import CODECS, AvAttributes
 from relay.jt808.params import AvChannels
@@ -30,6 +33,8 @@ AUDIO_CHANNELS = range(33, 64)
 ASSUMED_CHANNELS = 4
 #: more than a terminal can have (JT/T 1076 ends at 63); a table with nonsense in it must not fill the page
 CHANNELS_MAX = 64
+#: reports of which the clock's offset is estimated, and again: a clock that was set is believed after so many
+CLOCK_REPORTS = 8
 #: above it the DWORD is a negative number in two's complement, which some devices send (JT/T 808 facts §6.1)
 _LARGEST_MICRODEGREES = 180_000_000
 
@@ -52,10 +57,11 @@ def default_kind(number: int) -> str:
 def position_of(report: Location) -> dict[str, Any]:
     """The one place where raw integers of the wire become degrees, km/h and a time with a zone."""
     status = report.status_flags
+    latitude, longitude = degrees_of(report)
     items = {int(getattr(item, "id", -1)): item for item in report.items}
     return {
-        "latitude": _degrees(report.latitude, bool(status & Status.SOUTH)),
-        "longitude": _degrees(report.longitude, bool(status & Status.WEST)),
+        "latitude": latitude,
+        "longitude": longitude,
         "altitude": report.altitude if report.altitude < 0x8000 else report.altitude - 0x10000,
         "speed": round(report.speed / 10, 1),
         "direction": report.direction,
@@ -69,6 +75,41 @@ def position_of(report: Location) -> dict[str, Any]:
         "signal": _item(items, 0x30, "network_signal", 1),
         "satellites": _item(items, 0x31, "gnss_satellites", 1),
     }
+
+
+def degrees_of(report: BaseLocation) -> tuple[float, float]:
+    """Latitude and longitude, south and west negative."""
+    status = report.status_flags
+    return _degrees(report.latitude, bool(status & Status.SOUTH)), _degrees(report.longitude, bool(status & Status.WEST))
+
+
+@lru_cache(maxsize=1000)
+def _midnight(day: str) -> float | None:
+    """YYMMDD in GMT+8 as UNIX time."""
+    try:
+        return datetime.strptime(day, "%y%m%d").replace(tzinfo=BEIJING).timestamp()
+    except ValueError:
+        return None
+
+
+def wire_seconds(digits: str) -> float | None:
+    """YYMMDDhhmmss in GMT+8 as UNIX time; None for zeros and impossible times. A thousand positions a second come through here."""
+    start = _midnight(digits[:6])
+    clock = digits[6:]
+    if start is None or len(clock) != 6 or not clock.isdecimal() or clock[:2] > "23" or clock[2:4] > "59" or clock[4:] > "59":
+        return None
+    return start + int(clock[:2]) * 3600 + int(clock[2:4]) * 60 + int(clock[4:])
+
+
+def locations_of(message: Body) -> tuple[Sequence[Location], bool]:
+    """The locations in a message, and whether they are of now."""
+    if isinstance(message, LocationReport):
+        return (message,), True
+    if isinstance(message, LocationQueryResponse | VehicleControlResponse):
+        return (message.location,), True
+    if isinstance(message, BatchLocation):
+        return message.locations, False
+    return (), False
 
 
 def wire_time(digits: str) -> str | None:
@@ -103,7 +144,8 @@ class Terminal:
     """One terminal, online or not."""
 
     __slots__ = (
-        "alarm_flags", "alarms_told_at", "asked_at", "attributes", "av", "bytes_in", "bytes_out", "channels", "connects", "counts", "edition",
+        "_clock_best", "_clock_count", "_clock_former", "alarm_flags", "alarms_told_at", "asked_at", "attributes", "av", "bytes_in", "bytes_out",
+        "channels", "connects", "counts", "edition",
         "firmware", "hardware", "iccid", "imei", "known", "last_host", "last_seen", "link", "manufacturer", "model", "offline_reason",
         "online_since", "phone", "plate", "plate_color", "playback_beside_live", "position", "position_at", "sim", "software", "terminal_id",
         "video_alarm_flags",
@@ -124,6 +166,9 @@ class Terminal:
         self.channels: dict[int, Channel] = {}
         self.position: Location | None = None
         self.position_at = 0.0  #: UNIX time of its arrival
+        self._clock_best: float | None = None
+        self._clock_former: float | None = None
+        self._clock_count = 0
         self.alarm_flags = 0
         self.video_alarm_flags = 0
         self.alarms_told_at = float("-inf")  #: monotonic
@@ -223,21 +268,35 @@ class Terminal:
         if channel.number in self.channels or len(self.channels) < CHANNELS_MAX:
             self.channels[channel.number] = channel
 
+    def take_clock(self, offset: float) -> None:
+        """A report came that many seconds before (positive) or after its own time.
+
+        Reports are late by their way and by what held them up, never early: the largest of the last offsets is nearest to the clock's own.
+        """
+        if self._clock_best is None or offset > self._clock_best:
+            self._clock_best = offset
+        self._clock_count += 1
+        if self._clock_count >= CLOCK_REPORTS:
+            self._clock_former, self._clock_best, self._clock_count = self._clock_best, None, 0
+
+    @property
+    def clock_offset_s(self) -> float | None:
+        """How far its clock is ahead of ours, in seconds; behind: negative. Its times are whole seconds, so to about one."""
+        known = [value for value in (self._clock_best, self._clock_former) if value is not None]
+        return round(max(known), 1) if known else None
+
     def take_location(self, message: Body, wall: float) -> Location | None:
-        """The newest position in a 0x0200, 0x0201 or 0x0704; None when there is none, or it is older than the one here."""
-        if isinstance(message, LocationReport):
-            report: Location | None = message
-        elif isinstance(message, LocationQueryResponse):
-            report = message.location
-        elif isinstance(message, BatchLocation):
-            report = max(message.locations, key=lambda location: location.time, default=None)
-        else:
+        """The newest position in a 0x0200, 0x0201, 0x0500 or 0x0704; None when there is none, or it is older than the one here."""
+        locations, live = locations_of(message)
+        if not locations:
             return None
-        if report is None:
-            return None
-        late = isinstance(message, BatchLocation) and self.position is not None and report.time < self.position.time
-        if late:
+        report = locations[0] if live else max(locations, key=lambda location: location.time)
+        if not live and self.position is not None and report.time < self.position.time:
             return None  # stored in a blind area, sent afterwards
+        if live:
+            moment = wire_seconds(report.time)
+            if moment is not None:
+                self.take_clock(moment - wall)
         self.position = report
         self.position_at = wall
         return report
@@ -302,6 +361,7 @@ class Terminal:
             "bytes_out": bytes_out,
             "messages": sum(self.counts.values()),
             "position": position_of(self.position) if self.position is not None else None,
+            "clock_offset_s": self.clock_offset_s,
             "position_at": iso_time(self.position_at) if self.position_at else None,
             "alarms": bit_words(self.alarm_flags, ALARM_BITS) + bit_words(self.video_alarm_flags, VIDEO_ALARM_BITS),
             "alarm_flags": self.alarm_flags,

@@ -19,7 +19,7 @@ from relay.core.entrance import Entrance
 from relay.core.events import Events
 from relay.core.gate import KNOWN, OPEN, Gate, TerminalRows
 from relay.core.link import Link, TerminalOfflineError, Wire
-from relay.core.terminal_state import Terminal, bit_words
+from relay.core.terminal_state import Terminal, bit_words, locations_of
 from relay.core.throttle import PeerLog
 from relay.hub.merge import Clock, DelayedCall
 from relay.identity import phone_key
@@ -56,6 +56,8 @@ STORE_POLL_S = 5.0  #: how soon a change by ``jt1078relay terminal …`` is seen
 
 
 Watcher = Callable[[str, Terminal], None]
+#: (terminal, location, whether it is of now: not stored in a blind area and sent afterwards)
+LocationWatcher = Callable[[Terminal, Location, bool], None]
 
 
 class Terminals:
@@ -95,6 +97,7 @@ class Terminals:
         self._called: dict[str, set[str]] = {}  #: other names in media packets -> numbers of terminals that are online
         self._unregistered: dict[Link, None] = {}  #: oldest first
         self._watchers: list[Watcher] = []
+        self._location_watchers: list[LocationWatcher] = []
         self._message_watchers: list[Callable[[Terminal, Received], None]] = []
         self._refusals: OrderedDict[str, str] = OrderedDict()  #: number -> why it was turned away last
         self.entrance = Entrance(self, Gate(settings.registration, rows, wall))
@@ -154,6 +157,12 @@ class Terminals:
         """Call ``watcher("online" | "offline", terminal)``; returns what ends it."""
         self._watchers.append(watcher)
         return lambda: self._watchers.remove(watcher) if watcher in self._watchers else None
+
+    def watch_locations(self, watcher: LocationWatcher) -> Callable[[], None]:
+        """Call ``watcher(terminal, location, live)`` for every location that a terminal reports, in 0x0200, 0x0201, 0x0500 or 0x0704; ``terminal.last_seen`` is
+        when it came. Returns what ends it."""
+        self._location_watchers.append(watcher)
+        return lambda: self._location_watchers.remove(watcher) if watcher in self._location_watchers else None
 
     def watch_messages(self, watcher: Callable[[Terminal, Received], None]) -> Callable[[], None]:
         """Call ``watcher(terminal, received)`` for every message of an authenticated terminal that is no reply."""
@@ -301,9 +310,14 @@ class Terminals:
 
     def _learn(self, terminal: Terminal, message: Body) -> None:
         """What a message or a reply tells about the terminal."""
-        report = terminal.take_location(message, terminal.last_seen)
-        if report is not None:
-            self._alarms(terminal, report)
+        locations, live = locations_of(message)
+        if locations:
+            for location in locations:
+                for watcher in self._location_watchers:
+                    watcher(terminal, location, live)
+            report = terminal.take_location(message, terminal.last_seen)
+            if report is not None:
+                self._alarms(terminal, report)
             return
         changed: list[str] = []
         if isinstance(message, TerminalAttributes):

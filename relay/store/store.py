@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred
 from relay.store.audit import AuditStore
 from relay.store.connection import Connection
 from relay.store.database import Database
+from relay.store.positions import PositionStore
 from relay.store.postgres import PostgresConnection, is_postgres
 from relay.store.schema import version
 from relay.store.sqlite import path_of, url_of
@@ -25,6 +26,7 @@ class Store:
         self.terminals = TerminalStore(self.database)
         self.users = UserStore(self.database)
         self.audit = AuditStore(self.database)
+        self.positions = PositionStore(self.database)
 
     @property
     def path(self) -> Path:

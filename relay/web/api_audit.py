@@ -5,37 +5,23 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable
-from datetime import datetime
 from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
 from relay.core.audit import Audit
-from relay.core.events import BEIJING, iso_time
+from relay.core.events import iso_time
 from relay.identity import phone_key
 from relay.store.audit import AuditFilter, AuditRow
 from relay.web.models import WORDS, After, Limit, Query
 from relay.web.names import is_number
-from relay.web.problem import Problem
 from relay.web.router import Answer, Call, Permission, Route
+from relay.web.times import Time, row_number, unix_time
 
 EXPORT_MAX = 100_000  #: rows of one export, some 20 MB; the answer says where the next one begins
 
 Text = Annotated[str, Meta(max_length=200, pattern=WORDS)]
-Time = Annotated[str, Meta(max_length=40, description="ISO 8601; without a zone it is GMT+8.")]
-
-
-def unix_time(text: str, name: str) -> float | None:
-    """A time of a query; None when it is empty."""
-    if not text:
-        return None
-    try:
-        # a plus sign in a query is a space until it is escaped, and people forget that
-        moment = datetime.fromisoformat(text.strip().replace(" ", "+") if text.count(":") >= 3 else text.strip())
-    except ValueError:
-        raise Problem(400, f"{name} is no time: {text}.", code="bad_query", hint="Write 2026-11-29T08:30:00+08:00.") from None
-    return (moment if moment.tzinfo is not None else moment.replace(tzinfo=BEIJING)).timestamp()
 
 
 class _Which(Query):
@@ -44,8 +30,8 @@ class _Which(Query):
     who: Text = ""
     action: Text = ""
     subject: Annotated[Text, Meta(description="A terminal's number finds its channels too.")] = ""
-    start: Time = ""
-    end: Time = ""
+    start: Time = msgspec.field(name="from", default="")
+    end: Time = msgspec.field(name="to", default="")
 
 
 class AuditQuery(_Which):
@@ -135,18 +121,9 @@ def _harmless(value: Any) -> Any:
     return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else "" if value is None else value
 
 
-def row_number(after: str) -> int | None:
-    """``next`` of a page as a row's number."""
-    if not after:
-        return None
-    if not (after.isascii() and after.isdigit() and len(after) <= 18):
-        raise Problem(400, "after is not the `next` of a page.", code="bad_query")
-    return int(after)
-
-
 def _filter(query: AuditQuery | ExportQuery) -> AuditFilter:
     subject = phone_key(query.subject) if is_number(query.subject) else query.subject
-    return AuditFilter(query.who, query.action, subject, unix_time(query.start, "start"), unix_time(query.end, "end"))
+    return AuditFilter(query.who, query.action, subject, unix_time(query.start, "from"), unix_time(query.end, "to"))
 
 
 def _view(number: int, row: AuditRow) -> dict[str, Any]:

@@ -120,6 +120,7 @@ class TerminalView(msgspec.Struct):
     messages: int
     position: Position | None
     position_at: str | None
+    clock_offset_s: float | None
     alarms: list[str]
     alarm_flags: int
     video_alarm_flags: int

@@ -17,6 +17,7 @@ from relay.core.ptz import Ptz
 from relay.core.recordings import Recordings as Searches
 from relay.core.terminals import Terminals
 from relay.core.tokens import Signer
+from relay.core.tracks import Tracks
 from relay.errors import RelayError
 from relay.hub.registry import Registry
 from relay.settings import Settings
@@ -25,6 +26,7 @@ from relay.web import openapi
 from relay.web.api_audit import AuditApi
 from relay.web.api_live import LiveApi, start_problem
 from relay.web.api_orders import OrderApi, order_problem
+from relay.web.api_positions import PositionApi
 from relay.web.api_recordings import RecordingApi, Recordings
 from relay.web.api_relay import RelayApi
 from relay.web.api_stored import StoredApi
@@ -69,6 +71,7 @@ class WebParts:
     pages: dict[str, Page] | None = None  #: None: those of the package
     recordings: Recordings | None = None  #: None: none can be made
     audit: Audit | None = None
+    positions: Tracks | None = None
 
 
 def translate(error: BaseException) -> Problem | None:
@@ -110,6 +113,7 @@ class Web:
                 *StreamApi(parts.hub, parts.wall, self.live.end).routes(),
                 *RecordingApi(parts.recordings, names).routes(),
                 *(AuditApi(parts.audit).routes() if parts.audit is not None else ()),
+                *(PositionApi(parts.positions, parts.terminals, names).routes() if parts.positions is not None else ()),
                 *self._feed_routes(),
                 *self.media.routes(),
             ],

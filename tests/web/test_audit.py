@@ -56,10 +56,10 @@ def test_a_page_newest_first_with_what_was_recorded_just_now(relay: Relay) -> No
 def test_filters(relay: Relay) -> None:
     assert relay.api("GET", "/audit?subject=013800138000")["total"] == 2
     first = relay.api("GET", "/audit?who=ann")["items"][0]["time"]
-    assert relay.api("GET", f"/audit?end={first[:23]}")["total"] == 0, "no zone is GMT+8"
-    assert relay.api("GET", f"/audit?start={first[:23]}&action=view")["total"] == 1
-    assert relay.api("GET", f"/audit?start={first}")["total"] == 3, "a plus sign that was not escaped"
-    assert relay.api("GET", "/audit?start=yesterday", expect=400)["error"] == "bad_query"
+    assert relay.api("GET", f"/audit?to={first[:23]}")["total"] == 0, "no zone is GMT+8"
+    assert relay.api("GET", f"/audit?from={first[:23]}&action=view")["total"] == 1
+    assert relay.api("GET", f"/audit?from={first}")["total"] == 3, "a plus sign that was not escaped"
+    assert relay.api("GET", "/audit?from=yesterday", expect=400)["error"] == "bad_query"
     assert relay.api("GET", "/audit?after=x", expect=400)["error"] == "bad_query"
 
 

@@ -1,0 +1,1 @@
+Positions are stored (`store.positions_days`): `GET /api/v1/positions` for the last of every terminal, `GET /api/v1/terminals/{sim}/track` for where one was; a terminal's `clock_offset_s` says how wrong its clock is.
