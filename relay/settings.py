@@ -173,10 +173,19 @@ class Audio:
     flv: str = one_of("aac", "source", "none")  #: what FLV carries by default: aac (needs the media extra, else no sound) | source | none
     mp4: str = one_of("flac", "aac", "opus", "source", "none")  #: what fMP4 carries by default: flac | aac | opus | source | none
     ts: str = one_of("aac", "source", "none")  #: what MPEG-TS carries by default: aac | source | none
+    hls: str = one_of("auto", "aac", "flac", "opus", "source", "none")  #: what HLS in MP4 carries by default; auto: aac with the media extra, else flac
     aac_bitrate: int = a_number(32000, 8000, 512000)  #: bit/s
     transcodes_max: int = a_number(200, 0)  #: admission: audio transcodes at a time
     g726_pure_max: int = a_number(10, 0)  #: G.726 channels decoded without the media extra
     g726_order: str = one_of("auto", "le", "be")  #: auto | le | be
+
+
+@dataclass(frozen=True, slots=True)
+class Hls:
+    """HTTP Live Streaming."""
+
+    segment_s: float = a_number(2.0, 0.5, 20.0)  #: a segment lasts at least so long, and ends at the next key frame
+    part_s: float = a_number(0.5, 0.1, 5.0)  #: parts of low-latency HLS
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,6 +324,7 @@ class Settings:
     media: Media = field(default_factory=Media)
     http: Http = field(default_factory=Http)
     rtmp: Rtmp = field(default_factory=Rtmp)
+    hls: Hls = field(default_factory=Hls)
     audio: Audio = field(default_factory=Audio)
     auth: Auth = field(default_factory=Auth)
     store: Store = field(default_factory=Store)

@@ -40,7 +40,6 @@ SYSTEM = Path("/etc/jt1078relay.toml")
 
 #: sections that the contract names and a later version serves; True: an array of tables
 NOT_SERVED = {
-    "hls": False,
     "ftp": False,
     "attachments": False,
     "recording": False,

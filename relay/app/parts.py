@@ -103,7 +103,7 @@ class Parts:
         self.pool = transcoding_pool()
         self.transcoders = Transcoders(settings.audio, partial(deferToThreadPool, reactor, self.pool))
         self.merge = Merge(clock, settings.media.merge_ms, settings.media.merge_max_ms, cpu=time.thread_time)
-        self.registry = Registry(clock, Options.of(settings), self.merge, self._ingest, transcoders=self.transcoders)
+        self.registry = Registry(clock, Options.of(settings), self.merge, self._ingest, transcoders=self.transcoders, wall=time.time)
         self.media = MediaServer(reactor, clock, self.registry, settings.media, settings.limits.log_peer_s)
         self.recorder = self.media.recorder = recorder_of(settings.log, time.time)
         self.superior_store = SuperiorStore(data_directory(settings) / SUPERIORS) if settings.superior else None

@@ -2,7 +2,7 @@
 
 An ``OutputFormat`` names one serialisation of one stream; all viewers with equal formats share its bytes.
 
-    container   "flv" | "mp4" | "ts" | "jt1078" (the packets of the standard)
+    container   "flv" | "mp4" | "ts" | "jt1078" (the packets of the standard) | "hls" | "hls-ts" (segments, which are fetched)
     framing     "raw" (HTTP body) | "ws" (WebSocket messages; server frames carry no mask, RFC 6455 5.1, so one wrapping serves all)
                 | "ws-binary" (the same without the text message below) | "rtmp" (FLV's tags as RTMP messages)
     media       "av" | "v" | "a"
@@ -24,9 +24,10 @@ from typing import NamedTuple
 
 from relay.codec.frame import AudioConfig, VideoConfig
 from relay.errors import RelayError, UsageError
+from relay.hub.pipeline import have_av
 from relay.settings import Settings
 
-CONTAINERS = ("flv", "mp4", "ts", "jt1078")
+CONTAINERS = ("flv", "mp4", "ts", "jt1078", "hls", "hls-ts")
 FRAMINGS = ("raw", "ws", "ws-binary", "rtmp")
 MEDIA = ("av", "v", "a")
 AUDIO_TARGETS = ("auto", "aac", "flac", "opus", "source", "none")
@@ -79,6 +80,9 @@ class Options:
     flv_audio: str = "aac"
     mp4_audio: str = "flac"
     ts_audio: str = "aac"
+    hls_audio: str = "flac"
+    hls_segment_s: float = 2.0
+    hls_part_s: float = 0.5
     end_on_codec_change: bool = True  #: FLV: another codec ends the viewers, since many players stop there anyway
 
     @classmethod
@@ -95,6 +99,9 @@ class Options:
             flv_audio=settings.audio.flv,
             mp4_audio=settings.audio.mp4,
             ts_audio=settings.audio.ts,
+            hls_audio=settings.audio.hls if settings.audio.hls != "auto" else "aac" if have_av() else "flac",
+            hls_segment_s=settings.hls.segment_s,
+            hls_part_s=settings.hls.part_s,
         )
 
 

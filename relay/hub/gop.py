@@ -22,7 +22,7 @@ class GopCache:
     were received, so nothing is summed up for a frame. What one read brings may go beyond a limit.
     """
 
-    __slots__ = ("_max_bytes", "_max_frames", "_max_ms", "_max_pictures", "bytes_limit", "dts_limit", "frames", "frames_limit", "overflows")
+    __slots__ = ("_max_bytes", "_max_frames", "_max_ms", "_max_pictures", "bytes_limit", "dts_limit", "frames", "frames_limit", "last_ms", "overflows")
 
     def __init__(self, max_frames: int, max_bytes: int, max_s: float) -> None:
         self._max_pictures = max_frames
@@ -31,12 +31,15 @@ class GopCache:
         self._max_ms = int(max_s * 1000)
         self.frames: list[Frame] = []
         self.overflows = 0
+        self.last_ms = 0  #: from the last key frame but one to the last; 0 = not known
         self.dts_limit = NEVER
         self.bytes_limit = NEVER
         self.frames_limit = NEVER
 
     def restart(self, frame: Frame, received: int) -> None:
         """A key frame begins a new GOP; ``received`` is the stream's count of bytes with it."""
+        if self.frames:
+            self.last_ms = frame.dts - self.frames[0].dts
         self.frames = [frame]
         self.dts_limit = frame.dts + self._max_ms
         self.bytes_limit = received - len(frame.data) + self._max_bytes

@@ -152,6 +152,11 @@ class Output:
             return
         self.opened = True
         self.video, self.audio = video, audio
+        self.begin(now)
+
+    def begin(self, now: float) -> None:
+        """The tracks are decided."""
+        video, audio = self.video, self.audio
         self.muxer = self._make_muxer(self.format, self.stream.key)
         replay = self._replay()
         self.muxer.configure(video, audio, replay[0].dts if replay else self.stream.last_dts)
@@ -287,6 +292,10 @@ class Output:
         self.pending.append(data)
         if self._cache is not None:
             self._cache.append(data)
+
+    def restarted(self) -> None:
+        """Another connection feeds the stream: what was cached does not go on with what comes."""
+        self.drop_cache()
 
     def drop_cache(self) -> None:
         """The GOP grew too large: viewers that come now wait for the next key frame."""
@@ -474,7 +483,8 @@ def resolve_audio(fmt: OutputFormat, options: Options) -> str:
     """The audio codec asked for; "auto" is what ``[audio]`` says for the container."""
     if fmt.audio != "auto":
         return fmt.audio
-    return {"flv": options.flv_audio, "ts": options.ts_audio, "jt1078": "source"}.get(fmt.container, options.mp4_audio)
+    by_container = {"flv": options.flv_audio, "ts": options.ts_audio, "hls": options.hls_audio, "hls-ts": options.ts_audio, "jt1078": "source"}
+    return by_container.get(fmt.container, options.mp4_audio)
 
 
 def refuse(track: str, codec: str, problem: str) -> UnsupportedTrackError:

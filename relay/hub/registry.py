@@ -25,6 +25,7 @@ from relay.hub.formats import Options
 from relay.hub.merge import Clock, DelayedCall, Merge
 from relay.hub.muxers import MUXERS, MakeMuxer, unsupported
 from relay.hub.seams import Ingest, Transcoders
+from relay.hub.segments import Waits
 from relay.hub.stream import Stream
 from relay.hub.viewer import Viewer
 from relay.identity import StreamKey, phone_key
@@ -117,7 +118,9 @@ class Registry:
         transcoders: Transcoders | None = None,
         muxers: Mapping[str, MakeMuxer] | None = None,
         unsupported: Callable[[str, VideoConfig | AudioConfig], str] = unsupported,
+        wall: Callable[[], float] = lambda: 0.0,
     ) -> None:
+        """``wall``: seconds since 1970, for the times that players are told."""
         self.clock = clock
         self.options = options
         self.merge = merge
@@ -128,6 +131,8 @@ class Registry:
         self.unsupported = unsupported
         self._draining: dict[Viewer, None] = {}
         self._sweep_call: DelayedCall | None = None
+        self.wall = wall
+        self.segment_waits = Waits()
         self._streams: dict[StreamKey, Stream] = {}
         self._observers: list[Observer] = []
         self.refused = 0  #: connections not let in, in all

@@ -25,6 +25,7 @@ from relay.hub.gop import GopCache
 from relay.hub.opening import NotReadyError, Opening
 from relay.hub.output import Output, Way, refuse, resolve_audio
 from relay.hub.seams import Ingest, RawFrame, TrackTranscoder, Transcoders
+from relay.hub.segments import SEGMENTED, SegmentOutput, SegmentViewer
 from relay.hub.stats import DelayHistogram, Meter, StreamStats, ViewerStats
 from relay.hub.track import Track
 from relay.hub.viewer import NOBODY, Sink, Viewer, Who
@@ -91,16 +92,20 @@ class Stream:
         "paused",
         "pushing",
         "requested",
+        "segment_waits",
         "source",
         "state",
         "video",
         "waiting",
+        "wall",
     )
 
     def __init__(self, registry: Registry, key: StreamKey, ingest: Ingest) -> None:
         self.key = key
         self.clock = registry.clock
         self.options = registry.options
+        self.wall = registry.wall
+        self.segment_waits = registry.segment_waits
         self.ingest = ingest
         self.state = StreamState.STARTING
         self.cause = ""  #: why it ended
@@ -329,7 +334,7 @@ class Stream:
         self._need_key = True
         self.gop.clear()
         for output in self._outputs.values():
-            output.drop_cache()
+            output.restarted()
         restart = getattr(self.ingest, "restart", None)
         if restart is not None:
             restart(self.clock.seconds())
@@ -489,6 +494,8 @@ class Stream:
         if self.state is StreamState.ENDED:
             raise UsageError(f"{self.key} has ended: {self.cause}")
         self.check(fmt)
+        if fmt.container in SEGMENTED:
+            raise UsageError(f"{fmt.container} is not sent but fetched")
         now = self.clock.seconds()
         output = self._outputs.get(fmt)
         if output is None:
@@ -499,7 +506,21 @@ class Stream:
         self._emit("viewers", str(self.viewer_count()))
         return viewer
 
-    def viewer_gone(self, viewer: Viewer) -> None:
+    def join_segments(self, fmt: OutputFormat, who: Who = NOBODY) -> SegmentViewer:
+        """A new viewer of segments ("hls", "hls-ts"), which fetches them at ``viewer.output``. Raises as ``attach`` does."""
+        if self.state is StreamState.ENDED:
+            raise UsageError(f"{self.key} has ended: {self.cause}")
+        self.check(fmt)
+        if fmt.container not in SEGMENTED:
+            raise UsageError(f"{fmt.container} has no segments")
+        output = self._outputs.get(fmt)
+        if not isinstance(output, SegmentOutput):
+            output = self._outputs[fmt] = SegmentOutput(self, fmt, self._registry.unsupported)
+        viewer = output.join(who)
+        self._emit("viewers", str(self.viewer_count()))
+        return viewer
+
+    def viewer_gone(self, viewer: object) -> None:
         """An output has let go of a viewer."""
         if self.state is not StreamState.ENDED:
             self._emit("viewers", str(self.viewer_count()))

@@ -32,6 +32,12 @@ JOIN_BYTES = 32768
 
 _ids = itertools.count(1)
 
+
+def next_id() -> int:
+    """A viewer's number, never given again."""
+    return next(_ids)
+
+
 Send = Callable[[bytes], int]
 
 
@@ -126,7 +132,7 @@ class Viewer:
         on_close: Callable[[Viewer, str], None] | None,
         now: float,
     ) -> None:
-        self.id = next(_ids)
+        self.id = next_id()
         self.who = who
         self.joined = now
         self.first_byte = 0.0

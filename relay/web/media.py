@@ -35,6 +35,7 @@ from relay.core.playback_session import AT_ITS_END
 from relay.core.tokens import Grant
 from relay.core.trace import FIRST_BYTE, Watcher
 from relay.hub.formats import OutputFormat, UnsupportedTrackError
+from relay.hub.segments import SegmentViewer
 from relay.hub.stream import Stream, StreamState
 from relay.hub.viewer import Viewer, Who
 from relay.web.auth import Authenticator
@@ -304,8 +305,6 @@ class Media:
             )  # fmt: skip
         for ending in LATER:
             yield self._later(f"{name}.{ending}", LATER[ending])
-        yield self._later("/live/{sim}_{channel:int}/index.m3u8", "HLS")
-        yield self._later("/live/{sim}_{channel:int}/hls.m3u8", "HLS")
 
     def _later(self, path: str, what: str) -> Route:
         def refuse(call: Call) -> None:
@@ -326,7 +325,7 @@ class Media:
             return Answer(headers={"Content-Type": TYPES[container], "Cache-Control": _MEDIA_HEADERS["Cache-Control"]})
         query: MediaQuery = call.query
         stream = call.path.get("stream") or query.stream or ""
-        who = Who(_peer(call.request), call.principal.name, "playback" if "id" in call.path else "live")
+        who = Who(peer_of(call.request), call.principal.name, "playback" if "id" in call.path else "live")
         if call.upgrade:
             telling = container == "mp4" and query.ws == "text" and not call.request.path.endswith(b".live.mp4")
             framing = "ws-binary" if container == "mp4" and not telling else "ws"
@@ -336,7 +335,7 @@ class Media:
         fmt = OutputFormat(container, "raw", query.media, query.audio or "auto", query.hevc)
         return self._play_http(call, fmt, who, stream)
 
-    async def _lease(self, path: dict[str, str], grant: Grant | None, stream: str, media: str, who: str, watch: Watcher | None = None) -> Lease:
+    async def lease(self, path: dict[str, str], grant: Grant | None, stream: str, media: str, who: str, watch: Watcher | None = None) -> Lease:
         """What the path names."""
         if "id" in path:
             return await self._playback(path["id"], media, "viewer", who, watch=watch)
@@ -354,7 +353,7 @@ class Media:
 
     async def _play_http(self, call: Call, fmt: OutputFormat, who: Who, stream: str) -> Any:
         connection = MediaConnection(fmt, who)
-        connection.holder.lease = await self._lease(call.path, call.grant, stream, fmt.media, who.name)
+        connection.holder.lease = await self.lease(call.path, call.grant, stream, fmt.media, who.name)
         try:
             connection.holder.stream(fmt)
         except Problem:
@@ -370,7 +369,7 @@ class Media:
         socket.begin(call.request, self._sinks, head)
         self.starting[socket] = None
         # The call, and with it the request, must not live as long as the socket: only what the start needs goes on.
-        finding = self._lease(call.path, call.grant, stream, fmt.media, who.name, socket.hop if telling else None)
+        finding = self.lease(call.path, call.grant, stream, fmt.media, who.name, socket.hop if telling else None)
         waiting = socket.waiting = Deferred.fromCoroutine(self._start(socket, finding))
 
         def done(result: Any) -> None:
@@ -429,7 +428,7 @@ def response_head(container: str) -> bytes:
     return ("\r\n".join([f"HTTP/1.1 200 {PHRASES[200]}", *(f"{name}: {value}" for name, value in headers.items())]) + "\r\n\r\n").encode()
 
 
-def log_end(viewer: Viewer, cause: str) -> None:
+def log_end(viewer: Viewer | SegmentViewer, cause: str) -> None:
     """One line for a viewer that is over; the access log has its beginning."""
     stats = viewer.stats()
     _log.info(
@@ -451,7 +450,8 @@ def end_words(cause: str) -> str:
     return words.get(cause, f"The stream has ended: {cause}.")
 
 
-def _peer(request: Request) -> str:
+def peer_of(request: Request) -> str:
+    """``address:port`` of the client."""
     port = getattr(request.client, "port", 0)
     address = request.address
     if request.from_proxy:

@@ -176,6 +176,9 @@ class PlayUrls(msgspec.Struct):
     ws_flv: str
     mp4: str
     ws_mp4: str
+    hls: str
+    ts: str
+    jt1078: str
     rtmp: str = ""  #: empty when RTMP is switched off
 
 

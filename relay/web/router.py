@@ -45,6 +45,7 @@ class Permission(Enum):
 
     PUBLIC = "public"  #: anybody: the page's files, health
     MEDIA = "media"  #: a media token of that stream, or whoever may use the API
+    KEY = "key"  #: whoever has the key in the address, which this program made and the handler looks at
     METRICS = "metrics"  #: the scraper's own token, or any role
     VIEWER = "viewer"
     OPERATOR = "operator"
@@ -351,7 +352,7 @@ class Router:
 
     def _prepare(self, call: Call) -> None:
         route, request = call.route, call.request
-        if route.permission is not Permission.PUBLIC:
+        if route.permission not in (Permission.PUBLIC, Permission.KEY):
             call.principal = self._authenticate(call)
         if route.query is not None or not route.any_query:
             given = {name: value for name, value in query_of(request).items() if name != "token"}

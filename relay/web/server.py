@@ -53,7 +53,7 @@ JUNK_LOG_S = 1.0  #: at most one line about clients that do not speak HTTP in so
 #: what a request begins with: a letter, though the grammar would allow the ~ that is JT/T 808's flag; or an empty line left by the one before
 _METHOD = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz\r")
 _HOST = re.compile(r"[A-Za-z0-9._~%-]+(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?")
-_SECRETS = frozenset({"token", "key", "password", "access_token"})  #: query parameters that no log shows
+_SECRETS = frozenset({"token", "key", "password", "access_token", "session"})  #: query parameters that no log shows
 
 _log = Logger(namespace="relay.web")
 

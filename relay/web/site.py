@@ -35,6 +35,7 @@ from relay.web.api_terminals import TerminalApi, request_problem, store_problem
 from relay.web.auth import Authenticator
 from relay.web.connection import SinkMaker
 from relay.web.feed import EventFeed, EventQuery
+from relay.web.hls import Hls
 from relay.web.media import Media
 from relay.web.metrics import Collector, Figures, Metrics
 from relay.web.names import Names, Rows
@@ -95,6 +96,7 @@ class Web:
         headers = Headers(settings.http)
         self.feed = EventFeed(parts.events, settings.http, headers, parts.sinks)
         self.media = Media(parts.live.acquire, parts.playbacks.acquire, names, self.authenticator, parts.sinks, translate)
+        self.hls = Hls(self.media, parts.clock)
         addresses = PlayAddresses(parts.signer, settings.http, settings.rtmp, settings.auth, parts.wall)
         self.live = LiveApi(parts.live, parts.hub, names, addresses, parts.signer, settings.auth, parts.clock, parts.wall)
         self.audit = parts.audit
@@ -116,6 +118,7 @@ class Web:
                 *(PositionApi(parts.positions, parts.terminals, names).routes() if parts.positions is not None else ()),
                 *self._feed_routes(),
                 *self.media.routes(),
+                *self.hls.routes(),
             ],
             self.authenticator,
             settings.http,
@@ -144,6 +147,7 @@ class Web:
             "live_channels": ("Live channels that are not idle", lambda: parts.live.active),
             "playbacks": ("Playback sessions that are not over", lambda: sum(1 for _ in parts.playbacks.running())),
             "http_connections": ("HTTP and WebSocket connections, viewers included", lambda: self.site.open),
+            "hls_sessions": ("Open sessions of HLS viewers", lambda: len(self.hls.sessions)),
             "event_feeds": ("Open event streams", lambda: len(self.feed)),
             **given.gauges,
         }
@@ -170,6 +174,7 @@ class Web:
         """The relay stops: end feeds, held channels, and whoever still waits for a channel."""
         self.feed.close()
         self.media.close()
+        self.hls.close()
         self.live.close()
         self.metrics.close()
 

@@ -47,6 +47,9 @@ class PlayAddresses:
             ws_flv=f"{ws}://{host}{path}.flv?{asked}",
             mp4=f"{http}://{host}{path}.mp4?{asked}",
             ws_mp4=f"{ws}://{host}{path}.mp4?{asked}",
+            hls=f"{http}://{host}{path}/index.m3u8?{asked}",
+            ts=f"{http}://{host}{path}.ts?{asked}",
+            jt1078=f"{http}://{host}{path}.jt1078?{asked}",
             rtmp=self._rtmp_url(host, f"{path}?{asked}"),
         )
         return Play(str(key), key.sim, key.channel, urls, token, iso_time(now + self._auth.media_token_s))

@@ -128,6 +128,7 @@ class Relay(Server):
         self.hub = Registry(
             self.clock, Options(flv_audio="source", mp4_audio="source"), Merge(self.clock, 0), ingest_of,
             muxers={"flv": lambda fmt, key: ToyMuxer(), "mp4": lambda fmt, key: ToyMuxer()}, unsupported=unsupported,
+            wall=self.wall,
         )  # fmt: skip
         resolver = Resolver(self.core.terminals, self.rows)
         admission = Admission(self.core.terminals, resolver, self.clock, self.core.events, self.settings.media.unrequested)

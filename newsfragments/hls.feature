@@ -1,0 +1,1 @@
+HLS at `/live/{sim}_{ch}/index.m3u8`: fragmented MP4 with low-latency parts (blocking reload, preload hints, delta updates), or MPEG-TS with `?container=ts`. A viewer that stops asking is gone, and the terminal is stopped; tokens are for the start, sessions carry on. `[hls]` sets the lengths of segments and parts, `[audio] hls` the sound.
