@@ -1,5 +1,7 @@
 """The rows of the JT/T 1078-2016 extension, where each is declared and tested: ``python -m relay.cli.rows > docs/reference/rows.md``.
 
+``python -m relay.cli.rows README.md`` writes the short table between the marks of that file anew.
+
 Only the ids stand here; names come from the declarations, so that a row without one is an error. Here and not beside the declarations,
 because ``relay.jt808`` and ``relay.jt809`` do not know each other.
 """
@@ -9,6 +11,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from relay.jt808.items import ITEMS
 from relay.jt808.messages import MESSAGES as MESSAGES_808
@@ -39,6 +42,7 @@ FAMILY_IDS: dict[int, tuple[str, tuple[int, ...]]] = {
 }
 
 TESTS = {"jt808": "tests/jt808/test_vectors.py", "jt809": "tests/jt809/test_vectors.py"}
+ROUND_TRIPS = {"jt808": "tests/jt808/test_roundtrip.py", "jt809": "tests/jt809/test_roundtrip.py"}
 
 INTRO = """JT/T 1078-2016 adds 62 rows to two protocols: 31 to JT/T 808 (terminal and platform) and 31 to JT/T 809 (platform and platform). Each is
 declared once; encoding, decoding, `decode`'s explanation and the reference come from the declaration. The tests run every vector of the row both ways.
@@ -111,5 +115,30 @@ def page() -> str:
     return "\n".join(text)
 
 
+#: between these the README has its table
+MARKS = ("<!-- rows: written by python -m relay.cli.rows README.md -->", "<!-- rows: end -->")
+
+
+def short_table() -> str:
+    """The README's table, marks included."""
+    text = [MARKS[0], "<details><summary>The 62 rows of JT/T 1078-2016, each with its declaration and its tests</summary>", ""]
+    text += ["| # | row | id | 中文 | declaration | tests |", "|---|---|---|---|---|---|"]
+    for number, row in enumerate(rows(), 1):
+        kind = f"{'808' if row.protocol == 'jt808' else '809'} {row.kind}"
+        tests = f"[vectors]({TESTS[row.protocol]}), [round trip]({ROUND_TRIPS[row.protocol]})"
+        text.append(f"| {number} | {kind} | {row.text} | {row.label} | [`{row.name}`]({row.file}) | {tests} |")
+    return "\n".join([*text, "", "</details>", MARKS[1]])
+
+
+def with_table(text: str) -> str:
+    """``text`` with the table between its marks written anew; ``ValueError`` if the marks are not there."""
+    begin, end = text.index(MARKS[0]), text.index(MARKS[1]) + len(MARKS[1])
+    return text[:begin] + short_table() + text[end:]
+
+
 if __name__ == "__main__":
-    sys.stdout.write(page())
+    if sys.argv[1:]:
+        file = Path(sys.argv[1])
+        file.write_text(with_table(file.read_text(encoding="utf-8")), encoding="utf-8")
+    else:
+        sys.stdout.write(page())

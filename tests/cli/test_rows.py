@@ -7,13 +7,20 @@ from collections import Counter
 
 import pytest
 
-from relay.cli.rows import TESTS, page, rows
+from relay.cli.rows import TESTS, page, rows, short_table, with_table
 from tests.shared import ROOT, load_vectors, shared
 
 
 def test_the_committed_page_is_what_the_declarations_say() -> None:
     written = ROOT / "docs" / "reference" / "rows.md"
     assert written.read_text(encoding="utf-8") == page(), "python -m relay.cli.rows > docs/reference/rows.md"
+
+
+def test_the_readme_has_the_table() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert text == with_table(text), "python -m relay.cli.rows README.md"
+    links = set(re.findall(r"\]\((\w[^)#]*)\)", short_table()))
+    assert links and all((ROOT / link).exists() for link in links)
 
 
 def test_there_are_62_rows_of_which_each_has_names_and_a_declaration() -> None:
