@@ -32,7 +32,7 @@ class AlarmSign(Record):
     """报警标识号. An opaque key: ``encode()`` gives back the very bytes that came, and those go into 0x9208."""
 
     terminal_id: Annotated[str, Fixed(7)] = f("终端ID", "terminal id")
-    time: Time6 = f("时间", note="GMT+8")
+    time: Time6 = f("时间")
     serial: U8 = f("序号", note="alarms within one second, from 0")
     attachment_count: U8 = f("附件数量", "files that belong to the alarm")
     reserved: BytesRest | None = f("预留", optional=True, default=None)
@@ -152,7 +152,7 @@ class SafetyAlarm(RawBeside, Item):
     altitude: U16 = f("高程", unit="m")
     latitude: U32 = f("纬度", unit="°", scale=1e-6)
     longitude: U32 = f("经度", unit="°", scale=1e-6)
-    time: Time6 = f("日期时间", note="GMT+8")
+    time: Time6 = f("日期时间")
     vehicle_status: U16 = f("车辆状态", bits=_VEHICLE_STATUS)
     alarm_sign: Annotated[AlarmSign, SignCodec()] = f("报警标识号", "alarm id (key)")
 

@@ -183,11 +183,15 @@ def _by_edition(first: Any, later: Mapping[int, Any] | None, edition: int) -> An
 
 
 class Bcd(_Single):
-    """``size`` bytes of packed digits. The value is the string of 2·size digits, hex letters included: devices send them."""
+    """``size`` bytes of packed digits. The value is the string of 2·size digits, hex letters included: devices send them.
 
-    def __init__(self, size: int, time: bool = False) -> None:
+    ``time``: they are a time or a date, in ``zone`` if it has one.
+    """
+
+    def __init__(self, size: int, time: bool = False, zone: str = "") -> None:
         self.size = size
         self.time = time
+        self.zone = zone
         self.format = f"{size}s"
         super().__init__()
 

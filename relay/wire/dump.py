@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -91,7 +92,7 @@ class Walk:
         heading = f(cls.LABEL if cls else "", cls.ENGLISH if cls else "unknown id")
         self.rows.append(
             Row(
-                pos, data[pos:start], path, heading.label, heading.english, "", f"0x{id:0{digits}X}, {size} bytes", cls.NOTE if cls else "",
+                pos, data[pos:start], path, heading.label, heading.english, "", f"0x{id:0{digits}X}, {size} byte{'s' * (size != 1)}", cls.NOTE if cls else "",
                 self.depth, "group",
             )
         )  # fmt: skip
@@ -143,7 +144,8 @@ def dump(cls: type[Record], data: bytes, edition: int = 0) -> Dump:
 def meaning(info: FieldInfo, value: Any, codec: Codec) -> str:
     """What a value says beyond its digits: scaled with its unit, the name of a code, the flags that are set, a time spelt out."""
     if isinstance(codec, Bcd) and codec.time:
-        return spell_time(value)
+        text = spell_time(value)
+        return f"{text} {codec.zone}" if codec.zone and ":" in text else text
     if not isinstance(value, int):
         return info.unit
     if info.enum is not None:
@@ -152,6 +154,9 @@ def meaning(info: FieldInfo, value: Any, codec: Codec) -> str:
             return text
     if info.bits is not None:
         return ", ".join(_flags(info.bits, value))
+    if info.negative_above and value > info.negative_above:
+        kept = meaning(dataclasses.replace(info, negative_above=0), value - (1 << 8 * (codec.width or 0)), codec)
+        return f"{kept} (read as two's complement)"
     if info.scale != 1:
         decimals = max(0, len(f"{info.scale:f}".rstrip("0").partition(".")[2]))
         return f"{value * info.scale:.{decimals}f} {info.unit}".rstrip()

@@ -73,6 +73,7 @@ class FieldInfo:
     default_factory: Any
     secret: bool
     note: str
+    negative_above: int = 0
 
 
 def f(
@@ -91,6 +92,7 @@ def f(
     default_factory: Any = None,
     secret: bool = False,
     note: str = "",
+    negative_above: int = 0,
 ) -> Any:
     """One field.
 
@@ -103,10 +105,11 @@ def f(
     :param optional: the body may end before the field. Together with ``when``: the condition or bytes that are left make it present
     :param secret: never shown in ``repr``
     :param note: one line for people, in the dump and the reference
+    :param negative_above: larger values of this unsigned field are negative ones in two's complement, for people; the value stays what it is
     """
     return FieldInfo(
         label=label, english=english, unit=unit, scale=scale, enum=enum, bits=bits, since=since, until=until, when=when, optional=optional,
-        default=default, default_factory=default_factory, secret=secret, note=note,
+        default=default, default_factory=default_factory, secret=secret, note=note, negative_above=negative_above,
     )  # fmt: skip
 
 

@@ -33,8 +33,8 @@ BytesRest = Annotated[bytes, Bytes()]
 Bcd4 = Annotated[str, Bcd(4)]
 Bcd5 = Annotated[str, Bcd(5)]
 Bcd10 = Annotated[str, Bcd(10)]
-#: YYMMDDhhmmss; kept as digits too, since zeros and impossible dates occur and must go on unchanged
-Time6 = Annotated[str, Bcd(6, time=True)]
+#: YYMMDDhhmmss, GMT+8; kept as digits too, since zeros and impossible dates occur and must go on unchanged
+Time6 = Annotated[str, Bcd(6, time=True, zone="GMT+8")]
 #: hhmm
 Time2 = Annotated[str, Bcd(2, time=True)]
 #: YYYYMMDD

@@ -44,5 +44,21 @@ def test_numbers_are_explained(info: object, value: int, text: str) -> None:
     assert meaning(info, value, Int("I")) == text  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("digits", "text"),
+    [("261120153045", "2026-11-20 15:30:45 UTC"), ("000000083000", "daily 08:30:00 UTC"), ("000000000000", "none"), ("26112015304f", "not a time")],
+)
+def test_the_zone_of_a_time_is_stated(digits: str, text: str) -> None:
+    assert meaning(f(), digits, Bcd(6, time=True, zone="UTC")) == text  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(180_000_000, "180.000000 °"), (4267360124, "-27.607172 ° (read as two's complement)"), (0xFFFFFFFF, "-0.000001 ° (read as two's complement)")],
+)
+def test_values_of_devices_that_send_twos_complement(value: int, text: str) -> None:
+    assert meaning(f(unit="°", scale=1e-6, negative_above=180_000_000), value, Int("I")) == text  # type: ignore[arg-type]
+
+
 def test_digits_that_are_no_time_are_left_alone() -> None:
     assert meaning(f(), "1234", Bcd(2)) == ""

@@ -218,7 +218,7 @@ def test_rows_say_what_values_mean() -> None:
     assert (rows["number"].value, rows["number"].meaning) == ("600", "60.0 km/h")
     assert rows["kind"].meaning == "second"
     assert rows["flags"].meaning == "zero, up, count: 2"
-    assert rows["digits"].meaning == "2026-11-20 15:30:45"
+    assert rows["digits"].meaning == "2026-11-20 15:30:45 GMT+8"
     assert (rows["model"].label, rows["model"].english, rows["model"].type) == ("型号", "model", "STRING[4]")
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 
 from relay.jt808.messages.base import Body, message
-from relay.wire import U8, U16, Fixed, Is, ListOf, StrRest, Text, Time6, f
+from relay.wire import U8, U16, Bcd, Fixed, Is, ListOf, StrRest, Text, f
 
 
 class Result(enum.IntEnum):
@@ -20,12 +20,21 @@ class Result(enum.IntEnum):
     ALARM_HANDLED = 4  #: platform only, 2013 and later: the alarm of the acknowledged 0x0200 was handled
 
 
+RESULTS = {
+    Result.OK: "ok (成功/确认)",
+    Result.FAILURE: "failure (失败)",
+    Result.MESSAGE_ERROR: "message error (消息有误)",
+    Result.NOT_SUPPORTED: "not supported (不支持)",
+    Result.ALARM_HANDLED: "alarm handled (报警处理确认)",
+}
+
+
 class GeneralResponse(Body):
     """What both general responses hold."""
 
     reply_serial: U16 = f("应答流水号", "serial of the message answered")
     reply_msg_id: U16 = f("应答ID", "id of the message answered")
-    result: U8 = f("结果", enum=Result)
+    result: U8 = f("结果", enum=RESULTS)
 
 
 @message(0x0001, "终端通用应答", "Terminal general response", note="never answered")
@@ -55,7 +64,7 @@ class ServerTimeQuery(Body):
 
 @message(0x8004, "查询服务器时间应答", "Server time response", since=2019, note="the only time of the protocol that is UTC")
 class ServerTime(Body):
-    time: Time6 = f("服务器时间", "server time", note="UTC")
+    time: Annotated[str, Bcd(6, time=True, zone="UTC")] = f("服务器时间", "server time")
 
 
 @message(0x8204, "服务器向终端发起链路检测请求", "Link check by platform", reply=0x0001, since=2019)
@@ -132,10 +141,19 @@ class RegistrationResult(enum.IntEnum):
     TERMINAL_UNKNOWN = 4
 
 
+REGISTRATION_RESULTS = {
+    RegistrationResult.OK: "ok (成功)",
+    RegistrationResult.VEHICLE_ALREADY_REGISTERED: "vehicle already registered (车辆已被注册)",
+    RegistrationResult.VEHICLE_UNKNOWN: "vehicle not in the database (数据库中无该车辆)",
+    RegistrationResult.TERMINAL_ALREADY_REGISTERED: "terminal already registered (终端已被注册)",
+    RegistrationResult.TERMINAL_UNKNOWN: "terminal not in the database (数据库中无该终端)",
+}
+
+
 @message(0x8100, "终端注册应答", "Registration response")
 class RegistrationResponse(Body):
     reply_serial: U16 = f("应答流水号", "serial of the request answered")
-    result: U8 = f("结果", enum=RegistrationResult)
+    result: U8 = f("结果", enum=REGISTRATION_RESULTS)
     auth_code: StrRest | None = f("鉴权码", "authentication code", when=Is("result", 0), optional=True, default=None, secret=True)
 
 

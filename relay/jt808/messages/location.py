@@ -83,12 +83,13 @@ class BaseLocation(Record):
 
     alarm_flags: U32 = f("报警标志", "alarm word", bits=ALARM_BITS, default=0)
     status_flags: U32 = f("状态", "status word", bits=STATUS_BITS, default=0)
-    latitude: U32 = f("纬度", unit="°", scale=1e-6)
-    longitude: U32 = f("经度", unit="°", scale=1e-6)
-    altitude: U16 = f("高程", unit="m", default=0)
+    # seen: two's complement where a hemisphere bit should be
+    latitude: U32 = f("纬度", unit="°", scale=1e-6, negative_above=180_000_000)
+    longitude: U32 = f("经度", unit="°", scale=1e-6, negative_above=180_000_000)
+    altitude: U16 = f("高程", unit="m", default=0, negative_above=0x7FFF)
     speed: U16 = f("速度", unit="km/h", scale=0.1, default=0)
     direction: U16 = f("方向", unit="° clockwise from north", default=0)
-    time: Time6 = f("时间", note="GMT+8")
+    time: Time6 = f("时间")
 
 
 class Location(BaseLocation):

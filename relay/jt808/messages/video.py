@@ -95,6 +95,37 @@ class StorageType(enum.IntEnum):
     BACKUP = 2
 
 
+AV_DATA_TYPES = {
+    AvDataType.AUDIO_VIDEO: "audio and video (音视频)",
+    AvDataType.VIDEO: "video (视频)",
+    AvDataType.TALK: "two-way talk (双向对讲)",
+    AvDataType.LISTEN: "listen-in (监听)",
+    AvDataType.BROADCAST: "broadcast (中心广播)",
+    AvDataType.PASSTHROUGH: "passthrough (透传)",
+}
+STREAM_TYPES = {StreamType.MAIN: "main stream (主码流)", StreamType.SUB: "sub stream (子码流)"}
+AV_COMMANDS = {
+    AvCommand.CLOSE: "stop (关闭音视频传输指令)",
+    AvCommand.SWITCH_STREAM: "switch the stream (切换码流)",
+    AvCommand.PAUSE: "pause all streams of the channel (暂停该通道所有流的发送)",
+    AvCommand.RESUME: "resume (恢复暂停前流的发送)",
+    AvCommand.CLOSE_TALK: "end the talk (关闭双向对讲)",
+}
+CLOSE_TYPES = {
+    CloseType.AUDIO_VIDEO: "audio and video (音视频)",
+    CloseType.AUDIO: "the sound only (只关闭音频)",
+    CloseType.VIDEO: "the picture only (只关闭视频)",
+}
+MEDIA_TYPES = {
+    MediaType.AUDIO_VIDEO: "audio and video (音视频)",
+    MediaType.AUDIO: "audio (音频)",
+    MediaType.VIDEO: "video (视频)",
+    MediaType.VIDEO_OR_AUDIO_VIDEO: "video, or audio and video (视频或音视频)",
+}
+STORED_STREAMS = {StoredStream.ALL: "all (所有码流)", StoredStream.MAIN: "main stream (主码流)", StoredStream.SUB: "sub stream (子码流)"}
+STORAGE_TYPES = {StorageType.ALL: "all (所有存储器)", StorageType.MAIN: "main storage (主存储器)", StorageType.BACKUP: "backup storage (灾备存储器)"}
+
+
 class PlaybackMode(enum.IntEnum):
     """回放方式 of 0x9201."""
 
@@ -117,6 +148,22 @@ class PlaybackControlCode(enum.IntEnum):
     KEYFRAMES = 6
 
 
+PLAYBACK_MODES = {
+    PlaybackMode.NORMAL: "normal (正常回放)",
+    PlaybackMode.FAST_FORWARD: "fast forward (快进回放)",
+    PlaybackMode.KEYFRAME_REWIND: "rewind by key frames (关键帧快退回放)",
+    PlaybackMode.KEYFRAMES: "key frames (关键帧播放)",
+    PlaybackMode.SINGLE_FRAME: "upload a single frame (单帧上传)",
+}
+PLAYBACK_CONTROLS = {
+    PlaybackControlCode.START: "start (开始回放)",
+    PlaybackControlCode.PAUSE: "pause (暂停回放)",
+    PlaybackControlCode.END: "end (结束回放)",
+    PlaybackControlCode.FAST_FORWARD: "fast forward (快进回放)",
+    PlaybackControlCode.KEYFRAME_REWIND: "rewind by key frames (关键帧快退回放)",
+    PlaybackControlCode.SEEK: "seek (拖动回放)",
+    PlaybackControlCode.KEYFRAMES: "key frames (关键帧播放)",
+}
 #: 快进或快退倍数
 SPEEDS = {0: "none", 1: "1×", 2: "2×", 3: "4×", 4: "8×", 5: "16×"}
 
@@ -155,16 +202,16 @@ class RealtimeAvRequest(Body):
     tcp_port: U16 = f("服务器TCP端口号", "TCP port", note="0 = not used")
     udp_port: U16 = f("服务器UDP端口号", "UDP port", note="0 = not used", default=0)
     channel: U8 = f("逻辑通道号", "logical channel", enum=CHANNELS)
-    data_type: U8 = f("数据类型", enum=AvDataType, default=AvDataType.AUDIO_VIDEO)
-    stream_type: U8 = f("码流类型", enum=StreamType, default=StreamType.MAIN)
+    data_type: U8 = f("数据类型", enum=AV_DATA_TYPES, default=AvDataType.AUDIO_VIDEO)
+    stream_type: U8 = f("码流类型", enum=STREAM_TYPES, default=StreamType.MAIN)
 
 
 @message(0x9102, "音视频实时传输控制", "Real-time AV control", reply=0x0001, ref=REF)
 class RealtimeAvControl(Body):
     channel: U8 = f("逻辑通道号", "logical channel", enum=CHANNELS)
-    command: U8 = f("控制指令", enum=AvCommand)
-    close_type: U8 = f("关闭音视频类型", enum=CloseType, default=CloseType.AUDIO_VIDEO, note="for command 0")
-    stream_type: U8 = f("切换码流类型", enum=StreamType, default=StreamType.MAIN, note="for command 1")
+    command: U8 = f("控制指令", enum=AV_COMMANDS)
+    close_type: U8 = f("关闭音视频类型", enum=CLOSE_TYPES, default=CloseType.AUDIO_VIDEO, note="for command 0")
+    stream_type: U8 = f("切换码流类型", enum=STREAM_TYPES, default=StreamType.MAIN, note="for command 1")
 
 
 @message(0x9105, "实时音视频传输状态通知", "Real-time AV status notice", reply=0x0001, ref=REF, note="many terminals do not answer it")
@@ -179,9 +226,9 @@ class ResourceQuery(Body):
     start_time: Time6 = f("开始时间", default=NO_TIME)
     end_time: Time6 = f("结束时间", default=NO_TIME)
     alarm_flags: U64 = f("报警标志", "alarm words", bits=ALARM64_BITS, default=0)
-    media_type: U8 = f("音视频资源类型", enum=MediaType, default=MediaType.VIDEO_OR_AUDIO_VIDEO)
-    stream_type: U8 = f("码流类型", enum=StoredStream, default=StoredStream.ALL)
-    storage_type: U8 = f("存储器类型", enum=StorageType, default=StorageType.ALL)
+    media_type: U8 = f("音视频资源类型", enum=MEDIA_TYPES, default=MediaType.VIDEO_OR_AUDIO_VIDEO)
+    stream_type: U8 = f("码流类型", enum=STORED_STREAMS, default=StoredStream.ALL)
+    storage_type: U8 = f("存储器类型", enum=STORAGE_TYPES, default=StorageType.ALL)
 
 
 class Resource(Record):
@@ -191,9 +238,9 @@ class Resource(Record):
     start_time: Time6 = f("开始时间")
     end_time: Time6 = f("结束时间")
     alarm_flags: U64 = f("报警标志", "alarm words", bits=ALARM64_BITS, default=0)
-    media_type: U8 = f("音视频资源类型", enum=MediaType)
-    stream_type: U8 = f("码流类型", enum=StoredStream)
-    storage_type: U8 = f("存储器类型", enum=StorageType)
+    media_type: U8 = f("音视频资源类型", enum=MEDIA_TYPES)
+    stream_type: U8 = f("码流类型", enum=STORED_STREAMS)
+    storage_type: U8 = f("存储器类型", enum=STORAGE_TYPES)
     file_size: U32 = f("文件大小", unit="bytes")
 
 
@@ -211,10 +258,10 @@ class PlaybackRequest(Body):
     tcp_port: U16 = f("服务器TCP端口号", "TCP port", note="0 = not used")
     udp_port: U16 = f("服务器UDP端口号", "UDP port", note="0 = not used", default=0)
     channel: U8 = f("逻辑通道号", "logical channel", enum=CHANNELS)
-    media_type: U8 = f("音视频类型", enum=MediaType, default=MediaType.AUDIO_VIDEO)
-    stream_type: U8 = f("码流类型", enum=StoredStream, default=StoredStream.ALL)
-    storage_type: U8 = f("存储器类型", enum=StorageType, default=StorageType.ALL)
-    playback_mode: U8 = f("回放方式", enum=PlaybackMode, default=PlaybackMode.NORMAL)
+    media_type: U8 = f("音视频类型", enum=MEDIA_TYPES, default=MediaType.AUDIO_VIDEO)
+    stream_type: U8 = f("码流类型", enum=STORED_STREAMS, default=StoredStream.ALL)
+    storage_type: U8 = f("存储器类型", enum=STORAGE_TYPES, default=StorageType.ALL)
+    playback_mode: U8 = f("回放方式", enum=PLAYBACK_MODES, default=PlaybackMode.NORMAL)
     playback_speed: U8 = f("快进或快退倍数", "speed", enum=SPEEDS, default=0, note="for modes 1 and 2")
     start_time: Time6 = f("开始时间")
     end_time: Time6 = f("结束时间", default=NO_TIME, note="zeros = play on")
@@ -223,7 +270,7 @@ class PlaybackRequest(Body):
 @message(0x9202, "平台下发远程录像回放控制", "Playback control", reply=0x0001, ref=REF)
 class PlaybackControl(Body):
     channel: U8 = f("音视频通道号", "channel", enum=CHANNELS)
-    playback_control: U8 = f("回放控制", enum=PlaybackControlCode)
+    playback_control: U8 = f("回放控制", enum=PLAYBACK_CONTROLS)
     playback_speed: U8 = f("快进或快退倍数", "speed", enum=SPEEDS, default=0, note="for 3 and 4")
     seek_time: Time6 = f("拖动回放位置", default=NO_TIME, note="for 5")
 
@@ -239,9 +286,9 @@ class FileUpload(Body):
     start_time: Time6 = f("开始时间")
     end_time: Time6 = f("结束时间")
     alarm_flags: U64 = f("报警标志", "alarm words", bits=ALARM64_BITS, default=0)
-    media_type: U8 = f("音视频资源类型", enum=MediaType, default=MediaType.VIDEO_OR_AUDIO_VIDEO)
-    stream_type: U8 = f("码流类型", enum=StoredStream, default=StoredStream.ALL)
-    storage_type: U8 = f("存储位置", enum=StorageType, default=StorageType.ALL)
+    media_type: U8 = f("音视频资源类型", enum=MEDIA_TYPES, default=MediaType.VIDEO_OR_AUDIO_VIDEO)
+    stream_type: U8 = f("码流类型", enum=STORED_STREAMS, default=StoredStream.ALL)
+    storage_type: U8 = f("存储位置", enum=STORAGE_TYPES, default=StorageType.ALL)
     conditions: U8 = f("任务执行条件", bits={0: "WIFI", 1: "LAN", 2: "3G/4G"}, default=7)
 
 
@@ -259,10 +306,14 @@ class UploadCommand(enum.IntEnum):
     CANCEL = 2
 
 
+UPLOAD_COMMANDS = {UploadCommand.PAUSE: "pause (暂停)", UploadCommand.RESUME: "resume (继续)", UploadCommand.CANCEL: "cancel (取消)"}
+
+
 @message(0x9207, "文件上传控制", "File upload control", reply=0x0001, ref=REF)
 class FileUploadControl(Body):
     reply_serial: U16 = f("应答流水号", "serial of the 0x9206 to control")
-    command: U8 = f("上传控制", enum=UploadCommand)
+    command: U8 = f("上传控制", enum=UPLOAD_COMMANDS)
+
 
 
 class Direction(enum.IntEnum):
@@ -275,10 +326,19 @@ class Direction(enum.IntEnum):
     RIGHT = 4
 
 
+DIRECTIONS = {
+    Direction.STOP: "stop (停止)",
+    Direction.UP: "up (上)",
+    Direction.DOWN: "down (下)",
+    Direction.LEFT: "left (左)",
+    Direction.RIGHT: "right (右)",
+}
+
+
 @message(0x9301, "云台旋转", "PTZ rotate", reply=0x0001, ref=REF)
 class PtzRotate(Body):
     channel: U8 = f("逻辑通道号", "logical channel", enum=CHANNELS)
-    direction: U8 = f("方向", enum=Direction)
+    direction: U8 = f("方向", enum=DIRECTIONS)
     speed: U8 = f("速度", default=0)
 
 
