@@ -134,6 +134,7 @@ def test_the_page_goes_on_by_itself_when_the_relay_is_restarted(browser: Any, tm
 def test_a_page_without_a_token_asks_for_one(browser: Any, relay: Product) -> None:
     relay.terminal(PHONE)
     page = open_page(browser, relay.page().partition("?")[0])
+    page.get_by_role("button", name="Use a token instead").click()
     page.get_by_label("Page token").fill("not a token")
     page.get_by_role("button", name="Open").click()
     page.get_by_text(re.compile("refused")).wait_for()
@@ -142,6 +143,44 @@ def test_a_page_without_a_token_asks_for_one(browser: Any, relay: Product) -> No
     page.locator(".chip").first.click()
     moving(page, 1)
     shoot(page, "one")
+
+
+def test_the_first_administrator_makes_a_user_who_logs_in_and_watches(browser: Any, relay: Product) -> None:
+    relay.terminal(PHONE)
+    first = relay.process.wait_for_output(r"http://\S+/\?first=\S+").group(0)
+    page = open_page(browser, first)
+    page.get_by_label("Name").fill("ann")
+    page.get_by_label("Password", exact=True).fill("password of ann")
+    page.get_by_label("Password again").fill("password of ann")
+    page.get_by_role("button", name="Create and sign in").click()
+    page.get_by_role("link", name="Settings").click()
+    page.get_by_role("button", name="Add a user").click()
+    page.get_by_label("Name").fill("cam")
+    page.get_by_label("New password").fill("password of cam")
+    page.get_by_role("button", name="Save").click()
+    page.get_by_role("cell", name="cam").wait_for()
+    shoot(page, "settings")
+    assert page.complaints == []
+
+    viewer = open_page(browser, first)  # the link has done its work
+    viewer.get_by_label("Name").fill("eve")
+    viewer.get_by_label("Password", exact=True).fill("password of eve")
+    viewer.get_by_label("Password again").fill("password of eve")
+    viewer.get_by_role("button", name="Create and sign in").click()
+    viewer.get_by_text(re.compile("administrator already")).wait_for()
+    viewer.get_by_role("button", name="Sign in", exact=True).click()
+    viewer.get_by_label("Name").fill("cam")
+    viewer.get_by_label("Password").fill("password of cam")
+    viewer.get_by_role("button", name="Sign in", exact=True).click()
+    viewer.locator(".chip").first.click()
+    moving(viewer, 1)
+    assert viewer.get_by_role("link", name="Streams").is_visible()
+    viewer.reload()
+    moving(viewer, 1)  # the session outlives the page
+
+    page.get_by_role("row", name=re.compile("cam")).get_by_role("button", name="Disable").click()
+    viewer.get_by_label("Password").wait_for()  # thrown out, asked again
+    shoot(viewer, "signed-out")
 
 
 @pytest.mark.parametrize("stream", ["main", "sub"])

@@ -14,23 +14,32 @@ export class Problem extends Error {
   }
 }
 
-// The token comes in the address once, is kept for this tab, and leaves the address bar so that it is not shared by a copied link.
+// A token comes in the address once, is kept for this tab, and leaves the address bar so that it is not shared by a copied link. Gives what
+// the first start's link carries, if it is that.
 export function takeTokenFromAddress() {
   const url = new URL(location.href);
-  const token = url.searchParams.get("token");
-  if (token) {
-    sessionStorage.setItem(KEY, token);
+  const [given, first] = ["token", "first"].map((name) => url.searchParams.get(name) || "");
+  if (given) sessionStorage.setItem(KEY, given);
+  if (given || first) {
     url.searchParams.delete("token");
+    url.searchParams.delete("first");
     history.replaceState(null, "", url);
   }
+  return first;
 }
 
 export const token = () => sessionStorage.getItem(KEY) || "";
-export const setToken = (value) => sessionStorage.setItem(KEY, value);
+export const setToken = (value) => (value ? sessionStorage.setItem(KEY, value) : sessionStorage.removeItem(KEY));
+
+/** Who uses the page: `name`, `role`, `groups`, and `csrf`, the word that goes with everything a session's cookie changes. */
+export let who = { name: "", role: "", groups: [], csrf: "" };
+const RANK = ["viewer", "operator", "admin"];
+export const may = (role) => RANK.indexOf(who.role) >= RANK.indexOf(role);
 
 export async function call(method, path, body) {
   const headers = { Accept: "application/json" };
   if (token()) headers.Authorization = `Bearer ${token()}`;
+  else if (who.csrf) headers["X-CSRF-Token"] = who.csrf;
   if (body !== undefined) headers["Content-Type"] = "application/json";
   const answer = await fetch(`/api/v1${path}`, { method, headers, body: body === undefined ? undefined : JSON.stringify(body), cache: "no-store" });
   const text = await answer.text();
@@ -38,6 +47,28 @@ export async function call(method, path, body) {
   try { data = text ? JSON.parse(text) : null; } catch { data = { message: text.slice(0, 300) }; }
   if (!answer.ok) throw new Problem(answer.status, data);
   return data;
+}
+
+/** Finds out who uses the page, and keeps the session alive; a Problem with status 401 when nobody is logged in. */
+export async function session() {
+  who = await call("GET", "/session");
+  return who;
+}
+
+export async function logIn(name, password) {
+  setToken("");
+  who = await call("POST", "/session", { name, password });
+}
+
+export async function makeFirst(first, name, password) {
+  setToken("");
+  who = await call("POST", "/session/first", { token: first, name, password });
+}
+
+export async function logOut() {
+  if (!token()) await call("DELETE", "/session");
+  setToken("");
+  who = { name: "", role: "", groups: [], csrf: "" };
 }
 
 /** All items of a list that is given out in pages. */
@@ -64,7 +95,7 @@ export function watchEvents(onEvent, onState) {
   let wait = 1;
   const open = () => {
     const url = socketAddress("/api/v1/events");
-    url.searchParams.set("token", token());
+    if (token()) url.searchParams.set("token", token());
     const socket = new WebSocket(url);
     socket.onopen = () => { wait = 1; onState("open", 0); };
     socket.onmessage = (message) => { try { onEvent(JSON.parse(message.data)); } catch (problem) { console.warn("event not understood", problem); } };

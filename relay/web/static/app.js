@@ -1,39 +1,40 @@
-// Puts the page together: token, terminals, wall, events, keys.
+// The shell of the console: who uses it, which page is shown, what is said of the connection. Each page is a module of its own.
 
-import { all, call, Problem, setToken, takeTokenFromAddress, token, watchEvents } from "./api.js";
-import { icon, make, toast } from "./dom.js";
+import { call, logOut, may, token, watchEvents, who, takeTokenFromAddress } from "./api.js";
+import { make, toast } from "./dom.js";
+import { Fleet } from "./fleet.js";
 import { currentLanguage, setLanguage, t } from "./i18n.js";
-import { Terminals } from "./terminals.js";
-import { LAYOUTS, Wall } from "./wall.js";
+import { comeIn } from "./signin.js";
 
 const $ = (id) => document.getElementById(id);
-const DEMO_PICTURES = 4;
+const SESSION_MS = 600000;    // how often the session is looked at, which keeps it alive
 
-let wall, terminals, link = { state: "connecting", until: 0 };
+/**
+ * The pages, in the order of the navigation. A module exports `open(element, context)`, which fills the element and gives
+ * `{ close(), words(), event(event), keys(event) }`, each of which may be left out: `words` draws anew after a change of language.
+ */
+const PAGES = [
+  { id: "live", role: "viewer", load: () => import("./page_live.js") },
+  { id: "streams", role: "viewer", load: () => import("./page_streams.js") },
+  { id: "settings", role: "viewer", load: () => import("./page_settings.js") },
+];
+
+const fleet = new Fleet();
+let shown = null, link = { state: "connecting", until: 0 };
 
 function words() {
-  $("search").placeholder = t("search");
-  $("search").setAttribute("aria-label", t("search"));
-  for (const [id, key] of [["theme", "theme"], ["menu", "menu"]]) { $(id).title = t(key); $(id).setAttribute("aria-label", t(key)); }
+  for (const id of ["theme", "menu"]) label($(id), t(id === "menu" ? "pages" : id));
+  label($("sign-out"), `${t("sign_out")}: ${who.name}`);
+  $("sign-out").hidden = Boolean(token());
+  $("nav").setAttribute("aria-label", t("pages"));
   $("language").textContent = currentLanguage() === "zh" ? "English" : "中文";
-  $("layouts").replaceChildren(...LAYOUTS.map((count) => make("button", {
-    type: "button", title: t("layout", { n: count }), "aria-label": t("layout", { n: count }), "aria-pressed": String(wall.layout === count),
-    onclick: () => { wall.setLayout(count); words(); },
-  }, String(count))));
-  wall.redraw();
-  terminals.draw();
-  changed();
+  $("nav").replaceChildren(...PAGES.filter((page) => may(page.role)).map((page) => make("a", { href: `#/${page.id}`, "aria-current": shown?.page === page ? "page" : null }, t(`page_${page.id}`))));
+  showLink();
 }
 
-function changed() {
-  const sounding = wall.sounding;
-  $("silence").replaceChildren(icon(sounding ? "sound" : "mute"));
-  $("silence").setAttribute("aria-pressed", String(Boolean(sounding)));
-  $("silence").title = sounding ? t("silence") : t("sound_on");
-  $("silence").setAttribute("aria-label", $("silence").title);
-  for (const choice of $("layouts").children) choice.setAttribute("aria-pressed", String(Number(choice.textContent) === wall.layout));
-  terminals.draw();
-  showLink();
+function label(element, text) {
+  element.title = text;
+  element.setAttribute("aria-label", text);
 }
 
 function showLink() {
@@ -48,100 +49,69 @@ function theme(next) {
   if (kept) document.documentElement.dataset.theme = kept;
 }
 
-async function load() {
-  terminals.set(await all("/terminals"));
+/** `#/streams/13800138000_1` is page "streams" with the words after it. */
+function wanted() {
+  const [id, ...rest] = location.hash.replace(/^#\/?/, "").split("/").map(decodeURIComponent);
+  const allowed = PAGES.filter((page) => may(page.role));
+  return { page: allowed.find((page) => page.id === id) || allowed[0], rest };
 }
 
-let reloading = 0;
-function onEvent(event) {
-  // One short delay gathers a storm of events (a restart brings thousands) into one reading of the list.
-  if (/^(terminal|stream|channel)/.test(event.type || event.event || "")) {
-    if (!reloading) reloading = setTimeout(() => { reloading = 0; load().catch(() => {}); }, 400);
+let opening = 0;
+async function show(context) {
+  const { page, rest } = wanted();
+  const mine = ++opening;
+  let module;
+  try {
+    module = await page.load();
+  } catch (problem) {
+    toast(t("api_error", { message: problem.message }));
+    return;
   }
+  if (mine !== opening) return;
+  shown?.view.close?.();
+  $("tools").replaceChildren();
+  $("view").replaceChildren();
+  $("view").dataset.page = page.id;
+  $("nav").classList.remove("open");
+  $("menu").setAttribute("aria-expanded", "false");
+  shown = { page, view: {} };
+  shown.view = module.open($("view"), { ...context, rest, tools: $("tools") });
+  words();
 }
 
-function askForToken(why) {
-  $("sign-in-title").textContent = t("sign_in");
-  $("sign-in-why").textContent = why;
-  $("sign-in-label").textContent = t("sign_in_label");
-  $("sign-in-go").textContent = t("sign_in_go");
-  $("sign-in").showModal();
-  return new Promise((done) => {
-    $("sign-in").addEventListener("close", () => { setToken($("sign-in-token").value.trim()); $("sign-in-token").value = ""; done(); }, { once: true });
-  });
-}
-
-async function enter() {
-  for (;;) {
-    try {
-      if (!token()) throw new Problem(401, { message: "" });
-      return await call("GET", "/status");
-    } catch (problem) {
-      if (!(problem instanceof Problem) || (problem.status !== 401 && problem.status !== 403)) {
-        toast(t("api_error", { message: problem.message }));
-        await new Promise((done) => setTimeout(done, 2000));
-        continue;
-      }
-      await askForToken(problem.message ? t("sign_in_bad", { why: problem.message }) : t("sign_in_none"));
-    }
-  }
-}
-
-function keys(event) {
-  if (event.target.closest("input, dialog") || event.ctrlKey || event.metaKey || event.altKey) return;
-  const tile = wall.selected, at = wall.tiles.indexOf(tile), across = Math.sqrt(wall.layout);
-  const moves = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -across, ArrowDown: across };
-  if (event.key in moves) {
-    const next = wall.tiles[at + moves[event.key]];
-    if (next) { wall.select(next); next.element.focus(); event.preventDefault(); }
-  } else if (["1", "2", "3", "4"].includes(event.key)) wall.setLayout(LAYOUTS[Number(event.key) - 1]);
-  else if (event.key === "m" && tile?.what) wall.giveSound(tile.sound ? null : tile);
-  else if (event.key === "f") tile?.fullscreen();
-  else if (event.key === "s") tile?.snapshot();
-  else if (event.key === "Delete" && tile?.what) tile.close();
+/** Whether the session still is one: keeps it alive, or asks who is there. */
+function stillIn() {
+  call("GET", "/session").catch((problem) => { if (problem.status === 401) location.reload(); });
 }
 
 async function main() {
-  takeTokenFromAddress();
+  const first = takeTokenFromAddress();
   theme();
-  wall = new Wall($("wall"), (sim) => terminals.get(sim), changed);
-  terminals = new Terminals($("terminals"), $("count"), (sim, channel) => Boolean(wall.find(sim, channel)), (sim, channel) => {
-    wall.open(sim, channel);
-    $("side").classList.remove("open");
-    $("menu").setAttribute("aria-expanded", "false");
-  });
-  wall.setLayout(4);
-  words();
-
-  $("search").addEventListener("input", () => terminals.search($("search").value));
   $("theme").addEventListener("click", () => {
     const dark = document.documentElement.dataset.theme ? document.documentElement.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
     theme(dark ? "light" : "dark");
   });
-  $("language").addEventListener("click", () => { setLanguage(currentLanguage() === "zh" ? "en" : "zh"); words(); });
-  $("silence").addEventListener("click", () => wall.giveSound(wall.sounding ? null : wall.selected?.what ? wall.selected : wall.tiles.find((tile) => tile.what) || null));
-  $("menu").addEventListener("click", () => $("menu").setAttribute("aria-expanded", String($("side").classList.toggle("open"))));
-  document.addEventListener("keydown", keys);
+  $("language").addEventListener("click", () => { setLanguage(currentLanguage() === "zh" ? "en" : "zh"); words(); shown?.view.words?.(); });
+  $("menu").addEventListener("click", () => $("menu").setAttribute("aria-expanded", String($("nav").classList.toggle("open"))));
+  $("sign-out").addEventListener("click", async () => { await logOut().catch((problem) => toast(problem.message)); location.reload(); });
+  document.addEventListener("keydown", (event) => {
+    if (!event.target.closest("input, textarea, select, dialog") && !event.ctrlKey && !event.metaKey && !event.altKey) shown?.view.keys?.(event);
+  });
   setInterval(() => { if (link.state === "lost") showLink(); }, 1000);
 
-  const status = await enter();
-  await load();
-  const known = wall.restore();
-  words();
-  watchEvents(onEvent, (state, wait) => {
+  await comeIn(first);
+  const context = { fleet, status: await call("GET", "/status") };
+  await fleet.load();
+  window.addEventListener("hashchange", () => show(context));
+  await show(context);
+  setInterval(stillIn, SESSION_MS);
+  watchEvents((event) => { fleet.event(event); shown?.view.event?.(event); }, (state, wait) => {
     const back = link.state === "lost" && state === "open";
     link = { state, until: Date.now() + wait * 1000 };
     showLink();
-    if (back) load().catch(() => {});
+    if (state === "lost") stillIn();
+    if (back) fleet.load().catch(() => {});
   });
-  if (!known && status.demo) openDemo();
-}
-
-// In the demonstration the pictures open by themselves; elsewhere a picture costs a SIM card's data, so a person asks for it.
-function openDemo() {
-  const channels = [...terminals.all.values()].filter((item) => item.online).flatMap((item) => (item.channels || []).map((channel) => [item.sim, channel.channel]));
-  for (const [sim, channel] of channels.slice(0, DEMO_PICTURES)) wall.open(sim, channel);
-  if (channels.length < DEMO_PICTURES) setTimeout(() => { if (!wall.tiles.some((tile) => tile.what)) load().then(openDemo); }, 1000);
 }
 
 main();

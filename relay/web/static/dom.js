@@ -26,6 +26,16 @@ export function button(name, label, onclick, extra = {}) {
   return make("button", { type: "button", title: label, "aria-label": label, onclick, ...extra }, icon(name));
 }
 
+/**
+ * A table: `columns` are words, `[word]` for a column of numbers; each row is a list of texts or elements, `[text]` for a number. Without rows, `nothing`
+ * is said.
+ */
+export function table(columns, rows, nothing) {
+  const cell = (tag) => (content) => make(tag, { class: Array.isArray(content) ? "number" : content?.tagName === "BUTTON" || content?.querySelector?.("button") ? "actions" : null }, ...(Array.isArray(content) ? content : [content]));
+  const body = rows.length ? rows.map((row) => make("tr", {}, ...row.map(cell("td")))) : [make("tr", { class: "nothing" }, make("td", { colspan: columns.length }, nothing))];
+  return make("div", { class: "card scroll" }, make("table", { class: "list" }, make("thead", {}, make("tr", {}, ...columns.map(cell("th")))), make("tbody", {}, ...body)));
+}
+
 let hiding = 0;
 export function toast(text) {
   const element = document.getElementById("toast");
@@ -33,6 +43,43 @@ export function toast(text) {
   element.hidden = false;
   clearTimeout(hiding);
   hiding = setTimeout(() => { element.hidden = true; }, 5000);
+}
+
+/** A form's field with its label; `field.input` is the element to read. */
+export function field(label, attributes = {}, tag = "input", ...children) {
+  const input = make(tag, attributes, ...children);
+  const element = make("label", { class: "field" }, make("span", {}, label), input);
+  return Object.assign(element, { input });
+}
+
+/** Asks in a dialog and gives what `read()` says, or null when it was left. `submit` may refuse by throwing: its message is shown and the dialog stays. */
+export function ask(title, parts, go, submit, cancel = "") {
+  return new Promise((done) => {
+    const problem = make("p", { class: "problem", role: "alert", hidden: true });
+    const yes = make("button", { class: "primary", type: "submit" }, go);
+    const form = make("form", {}, make("h2", {}, title), ...parts, problem, make("div", { class: "actions" },
+      cancel ? make("button", { type: "button", class: "plain", onclick: () => dialog.close() }, cancel) : null, yes));
+    const dialog = make("dialog", { class: "ask", "aria-label": title }, form);
+    let result = null;
+    form.addEventListener("submit", async (event) => {
+      event.preventDefault();
+      yes.disabled = true;
+      problem.hidden = true;
+      try {
+        result = (await submit()) ?? true;
+        dialog.close();
+      } catch (error) {
+        problem.textContent = [error.message, error.hint].filter(Boolean).join(" ");
+        problem.hidden = false;
+      } finally {
+        yes.disabled = false;
+      }
+    });
+    if (!cancel) dialog.addEventListener("cancel", (event) => event.preventDefault());
+    dialog.addEventListener("close", () => { dialog.remove(); done(result); });
+    document.body.append(dialog);
+    dialog.showModal();
+  });
 }
 
 export function size(bytes) {

@@ -19,10 +19,10 @@ const WORDS = {
     unsupported_mse: "This browser has no Media Source Extensions, so it cannot play live pictures here.", unsupported_mse_hint: "Use a current Chrome, Edge, Firefox or Safari.",
     unsupported_codec: "This browser cannot decode {mime}.", unsupported_codec_hint: "Ask for the sub stream, which is mostly H.264, or use a browser with hardware H.265.",
     decode_error: "The browser could not decode the stream: {why}", ended: "The stream has ended: {why}", ws_failed: "The connection to the relay failed.", ws_failed_hint: "Is the relay running? A proxy in between must pass WebSockets.",
-    sign_in: "A token, please", sign_in_label: "Page token", sign_in_go: "Open", sign_in_none: "This page shows vehicles' cameras, so it wants a token. Make one on the relay's machine:", sign_in_bad: "That token was refused: {why}",
     sound_dropped: "Sound left out: the terminal stopped sending it",
     saved: "Saved as {name}", full_wall: "All pictures are in use; the selected one was replaced.", api_error: "{message}",
     mic: "audio only",
+    page_live: "Live", page_streams: "Streams", page_settings: "Settings", pages: "Pages", sign_out: "Sign out",
   },
   zh: {
     search: "车牌号或终端手机号", terminals_count: "在线 {online} / 共 {total}", none_known: "还没有登记终端，可用命令添加：",
@@ -42,10 +42,10 @@ const WORDS = {
     unsupported_mse: "此浏览器不支持 Media Source Extensions，无法播放实时画面。", unsupported_mse_hint: "请使用新版 Chrome、Edge、Firefox 或 Safari。",
     unsupported_codec: "此浏览器无法解码 {mime}。", unsupported_codec_hint: "可改用子码流（多为 H.264），或使用支持 H.265 硬解的浏览器。",
     decode_error: "浏览器解码失败：{why}", ended: "码流已结束：{why}", ws_failed: "与服务器的连接失败。", ws_failed_hint: "服务是否在运行？中间的代理必须放行 WebSocket。",
-    sign_in: "请输入令牌", sign_in_label: "页面令牌", sign_in_go: "进入", sign_in_none: "本页可查看车辆视频，需要令牌。请在服务器上生成：", sign_in_bad: "令牌被拒绝：{why}",
     sound_dropped: "已去掉声音：终端停止发送音频",
     saved: "已保存为 {name}", full_wall: "画面已满，已替换选中的画面。", api_error: "{message}",
     mic: "仅音频",
+    page_live: "实时视频", page_streams: "码流", page_settings: "设置", pages: "页面", sign_out: "退出登录",
   },
 };
 
@@ -54,6 +54,11 @@ const PLACES = {
   en: { 1: "driver", 2: "road ahead", 3: "front door", 4: "cabin front", 5: "cabin rear", 6: "rear door", 7: "luggage", 8: "left side", 9: "right side", 10: "behind", 11: "cabin middle", 12: "middle door", 13: "driver's door", 33: "driver (audio)", 36: "cabin front (audio)", 37: "cabin rear (audio)" },
   zh: { 1: "驾驶员", 2: "车辆正前方", 3: "车前门", 4: "车厢前部", 5: "车厢后部", 6: "车后门", 7: "行李舱", 8: "车辆左侧", 9: "车辆右侧", 10: "车辆正后方", 11: "车厢中部", 12: "车中门", 13: "驾驶席车门", 33: "驾驶员（音频）", 36: "车厢前部（音频）", 37: "车厢后部（音频）" },
 };
+
+/** Words of a page of its own: `{en: {…}, zh: {…}}`. */
+export function addWords(more) {
+  for (const [code, words] of Object.entries(more)) Object.assign(WORDS[code], words);
+}
 
 let language = localStorage.getItem("language") || (navigator.language.toLowerCase().startsWith("zh") ? "zh" : "en");
 

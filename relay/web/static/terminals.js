@@ -1,4 +1,4 @@
-// The list of terminals: who is online, their channels, a search; kept up to date by events.
+// The list of terminals: who is online, their channels, a search; drawn from the fleet.
 
 import { make } from "./dom.js";
 import { place, t } from "./i18n.js";
@@ -6,29 +6,13 @@ import { place, t } from "./i18n.js";
 const DRAWN_MAX = 300;    // rows in the page at once; the search narrows the rest
 
 export class Terminals {
-  constructor(element, count, isOpen, onOpen) {
+  constructor(element, count, fleet, isOpen, onOpen) {
     this.element = element;
     this.count = count;
+    this.fleet = fleet;
     this.isOpen = isOpen;
     this.onOpen = onOpen;
-    this.all = new Map();
     this.query = "";
-    this.loaded = false;
-  }
-
-  set(items) {
-    this.all = new Map(items.map((item) => [item.sim, item]));
-    this.loaded = true;
-    this.draw();
-  }
-
-  merge(item) {
-    this.all.set(item.sim, { ...this.all.get(item.sim), ...item });
-    this.draw();
-  }
-
-  get(sim) {
-    return this.all.get(sim);
   }
 
   search(query) {
@@ -42,11 +26,12 @@ export class Terminals {
   }
 
   drawNow() {
-    const items = [...this.all.values()].sort((a, b) => Number(b.online) - Number(a.online) || (a.plate || a.sim).localeCompare(b.plate || b.sim));
+    const { loaded } = this.fleet;
+    const items = [...this.fleet.items.values()].sort((a, b) => Number(b.online) - Number(a.online) || (a.plate || a.sim).localeCompare(b.plate || b.sim));
     const online = items.filter((item) => item.online).length;
-    this.count.textContent = this.loaded ? t("terminals_count", { online, total: items.length }) : "";
+    this.count.textContent = loaded ? t("terminals_count", { online, total: items.length }) : "";
     const shown = items.filter((item) => !this.query || `${item.plate || ""} ${item.sim} ${item.alias || ""}`.toLowerCase().includes(this.query));
-    if (!this.loaded) return;
+    if (!loaded) return;
     if (!items.length) {
       this.element.replaceChildren(make("li", { class: "empty-list" }, t("none_known"), make("code", {}, "jt1078relay terminal add --config FILE --phone 13800138000 --plate 粤B12345")));
       return;

@@ -88,6 +88,12 @@ export class Wall {
     this.onChange();
   }
 
+  /** The page is left: nothing plays behind its back, and what stood where is kept. */
+  leave() {
+    this.restoring = true;
+    for (const tile of this.tiles) tile.close(false);
+  }
+
   redraw() {
     for (const tile of this.tiles) if (tile.what) tile.update(); else tile.draw();
   }

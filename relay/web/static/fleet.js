@@ -1,0 +1,40 @@
+// What is known of all terminals, kept up to date by events; pages listen to it.
+
+import { all } from "./api.js";
+
+export class Fleet {
+  constructor() {
+    this.items = new Map();
+    this.loaded = false;
+    this.listeners = new Set();
+    this.waiting = 0;
+  }
+
+  async load() {
+    this.items = new Map((await all("/terminals")).map((item) => [item.sim, item]));
+    this.loaded = true;
+    for (const tell of this.listeners) tell();
+  }
+
+  get(sim) {
+    return this.items.get(sim);
+  }
+
+  /** What a person calls it: plate, alias, number. */
+  name(sim) {
+    const item = this.items.get(sim);
+    return item?.plate || item?.alias || sim;
+  }
+
+  /** Calls `tell` after each reading; gives what ends that. */
+  watch(tell) {
+    this.listeners.add(tell);
+    return () => this.listeners.delete(tell);
+  }
+
+  // One short delay gathers a storm of events (a restart brings thousands) into one reading of the list.
+  event(event) {
+    if (!/^(terminal|stream|channel)/.test(event.event) || this.waiting) return;
+    this.waiting = setTimeout(() => { this.waiting = 0; this.load().catch(() => {}); }, 400);
+  }
+}
