@@ -19,8 +19,13 @@ terminal.late_answer          the answer to a request came after its time limit;
 operator.action               somebody ordered a terminal to do something; ``who``, ``action``, ``message``, ``outcome``
 ptz.stopped                   a rotation was stopped since nobody renewed it; ``channel``, ``who``
 ptz.not_stopped               alarm: that stop was not answered
+stream.not_found              a channel that does not run was asked for; ``who``, ``purpose``
+stream.connected              its media connection was admitted; ``peer``
 stream.started                first key frame (or first sound) of a channel
 stream.ended                  the channel has no media any more; ``reason``
+stream.unwatched              the last one who wanted the channel has gone
+viewer.began                  a viewer of a live channel has its picture; ``who``
+viewer.ended                  it has gone, or the stream ended; ``who``
 stream.start_failed           a start did not succeed; ``code``, ``hop``
 stream.refused                a media connection was not let in; ``reason``, ``peer``
 stream.not_stopped            alarm: it goes on sending although it was told to stop, repeatedly
@@ -69,6 +74,10 @@ ALARMS = frozenset(
 )
 
 
+#: of these there may be a thousand at once; they are told, and not kept for pages that come later
+PASSING = frozenset({"viewer.began", "viewer.ended"})
+
+
 def iso_time(unix: float) -> str:
     """Seconds since 1970 as the API writes times: ISO 8601, milliseconds, the standards' zone."""
     return datetime.fromtimestamp(unix, UTC).astimezone(BEIJING).isoformat(timespec="milliseconds")
@@ -89,7 +98,8 @@ class Events:
         event: Event = {"event": name, "id": self._next_id, "time": iso_time(self._wall()), **fields}
         self._next_id += 1
         self.published += 1
-        self.recent.append(event)
+        if name not in PASSING:
+            self.recent.append(event)
         for listener in list(self._listeners):
             try:
                 listener(event)

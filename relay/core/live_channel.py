@@ -146,6 +146,7 @@ class LiveChannel:
             if self._source_there():
                 self.state = State.RUNNING
             else:
+                self._tell("stream.not_found", who=lease.who, purpose=lease.purpose)
                 self._start(lease)
         if waiter in self._waiters:
             if self.state is State.REQUESTING:
@@ -159,10 +160,20 @@ class LiveChannel:
     def release(self, lease: Lease) -> None:
         """A lease is no longer wanted."""
         self.leases.discard(lease)
+        self._tell_viewer(lease, "viewer.ended")
         if self.leases:
             self._arbitrate()
         else:
+            if lease.stream is not None and self.state is State.RUNNING:
+                self._tell("stream.unwatched")
             self._unwanted()
+
+    def _tell(self, event: str, **fields: object) -> None:
+        self._owner.events.publish(event, sim=self.key.sim, channel=self.key.channel, **fields)
+
+    def _tell_viewer(self, lease: Lease, event: str) -> None:
+        if lease.purpose == "viewer" and lease.stream is not None:
+            self._tell(event, who=lease.who)
 
     def _give_up(self, waiter: Waiter) -> None:
         """The one who waited went away."""
@@ -199,6 +210,7 @@ class LiveChannel:
             self.trace.mark(FIRST_KEY_FRAME, self.now(), "" if stream.first_key_frame else "sound only")
             self.trace.failure = ""  # of somebody who waited less long
         self._forget_waiter(waiter)
+        self._tell_viewer(lease, "viewer.began")
         waiter.deferred.callback(lease)
 
     def _not_ready(self, waiter: Waiter, failure: Failure) -> Failure | None:
@@ -389,6 +401,8 @@ class LiveChannel:
 
     def media_came(self) -> None:
         """A source was admitted."""
+        stream = self.stream()
+        self._tell("stream.connected", peer=stream.source.peer if stream is not None and stream.source is not None else "")
         self._owner.admission.forget(self.key)
         self._recovery = 0
         if self.state is State.REQUESTING:
@@ -410,7 +424,7 @@ class LiveChannel:
             self._started = True
             steps = f"asked for: {self.trace.describe()}" if self.trace is not None and self._asks else "not asked for"
             log.info("{key} runs: {codec} ({steps})", key=str(self.key), codec=detail, steps=steps)
-            self._owner.events.publish("stream.started", sim=self.key.sim, channel=self.key.channel, codec=detail)
+            self._tell("stream.started", codec=detail)
         self._arbitrate()
 
     def lost(self, cause: str) -> None:
@@ -433,11 +447,12 @@ class LiveChannel:
         """The hub's stream is over, by our doing or because its source did not come back in time."""
         for lease in [lease for lease in self.leases if lease.stream is not None]:
             self.leases.discard(lease)
+            self._tell_viewer(lease, "viewer.ended")
             lease.end(cause)
         if self._started:
             self._started = False
             log.info("{key} ended: {cause}", key=str(self.key), cause=cause)
-            self._owner.events.publish("stream.ended", sim=self.key.sim, channel=self.key.channel, reason=cause)
+            self._tell("stream.ended", reason=cause)
         if self._waiters and self.state in (State.REQUESTING, State.RUNNING):
             if self.state is State.RUNNING:
                 self._ask()
@@ -574,7 +589,7 @@ class LiveChannel:
             return
         log.warn("{key} was told to stop {told} times and went on; {what}", key=str(self.key), told=self._stopping.told, what=what)
         self._owner.terminals.send(self.key.sim, RealtimeAvControl(channel=self.key.channel, command=AvCommand.CLOSE))
-        self._owner.events.publish("stream.not_stopped", sim=self.key.sim, channel=self.key.channel, told=self._stopping.told, what=what)
+        self._tell("stream.not_stopped", told=self._stopping.told, what=what)
 
     def close(self, why: str) -> None:
         """Shutdown: the terminal is told, nothing is waited for."""

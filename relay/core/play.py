@@ -17,6 +17,7 @@ from urllib.parse import parse_qsl, unquote
 from twisted.internet.defer import Deferred
 
 from relay.core.alias import Resolver
+from relay.core.hooks import Permit
 from relay.core.live import MAIN, SUB, Lease, Live, StartFailed
 from relay.core.tokens import Signer, TokenError
 from relay.core.trace import REQUESTED
@@ -77,11 +78,12 @@ def _query(text: str) -> Mapping[str, str]:
 class Plays:
     """Opens channels for those who show a media token."""
 
-    def __init__(self, signer: Signer, resolver: Resolver, live: Live, wall: Callable[[], float]) -> None:
+    def __init__(self, signer: Signer, resolver: Resolver, live: Live, wall: Callable[[], float], permit: Permit | None = None) -> None:
         self._signer = signer
         self._resolver = resolver
         self._live = live
         self._wall = wall
+        self._permit = permit
         self.refused = 0  #: tokens that did not open what was asked
 
     def open(self, wanted: Wish, address: str) -> Deferred[Lease]:
@@ -103,4 +105,6 @@ class Plays:
             self.refused += 1
             code = "token_" + problem.reason.replace("-", "_")
             raise StartFailed(403, code, f"The token is refused: {problem}.", hop=REQUESTED) from None
+        if self._permit is not None:
+            await self._permit(sim or wanted.name, wanted.channel, "live", "rtmp", grant.viewer, address)
         return await self._live.acquire(sim or wanted.name, wanted.channel, wanted.stream, wanted.format.media, "viewer", grant.viewer)

@@ -30,6 +30,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from relay.core.hooks import Permit
 from relay.core.live import Lease
 from relay.core.playback_session import AT_ITS_END
 from relay.core.tokens import Grant
@@ -277,7 +278,9 @@ class Media:
         authenticator: Authenticator,
         sinks: SinkMaker,
         translate: Callable[[BaseException], Problem | None],
+        permit: Permit | None = None,
     ) -> None:
+        self._permit = permit
         self._acquire = acquire
         self._playback = playback
         self._names = names
@@ -335,13 +338,24 @@ class Media:
         fmt = OutputFormat(container, "raw", query.media, query.audio or "auto", query.hevc)
         return self._play_http(call, fmt, who, stream)
 
+<<<<<<< HEAD
     async def lease(self, path: dict[str, str], grant: Grant | None, stream: str, media: str, who: str, watch: Watcher | None = None) -> Lease:
+=======
+    async def _lease(self, path: dict[str, str], grant: Grant | None, stream: str, fmt: OutputFormat, who: Who, watch: Watcher | None = None) -> Lease:
+>>>>>>> 2ddccbb (all)
         """What the path names."""
         if "id" in path:
-            return await self._playback(path["id"], media, "viewer", who, watch=watch)
+            await self._permitted(path["id"], 0, fmt, who)
+            return await self._playback(path["id"], fmt.media, "viewer", who.name, watch=watch)
         channel = int(path["channel"])
         name = await self._name(path["sim"], channel, grant)
-        return await self._acquire(name, channel, stream, media, "viewer", who, watch=watch)
+        await self._permitted(name, channel, fmt, who)
+        return await self._acquire(name, channel, stream, fmt.media, "viewer", who.name, watch=watch)
+
+    async def _permitted(self, name: str, channel: int, fmt: OutputFormat, who: Who) -> None:
+        """Ask the hooks that decide about plays."""
+        if self._permit is not None:
+            await self._permit(name, channel, who.purpose or "live", fmt.container, who.name, who.peer)
 
     async def _name(self, name: str, channel: int, grant: Grant | None) -> str:
         """What to ask for: the number, or the name as it came when nobody has it, or when it does not matter for the token."""
@@ -353,7 +367,11 @@ class Media:
 
     async def _play_http(self, call: Call, fmt: OutputFormat, who: Who, stream: str) -> Any:
         connection = MediaConnection(fmt, who)
+<<<<<<< HEAD
         connection.holder.lease = await self.lease(call.path, call.grant, stream, fmt.media, who.name)
+=======
+        connection.holder.lease = await self._lease(call.path, call.grant, stream, fmt, who)
+>>>>>>> 2ddccbb (all)
         try:
             connection.holder.stream(fmt)
         except Problem:
@@ -369,7 +387,11 @@ class Media:
         socket.begin(call.request, self._sinks, head)
         self.starting[socket] = None
         # The call, and with it the request, must not live as long as the socket: only what the start needs goes on.
+<<<<<<< HEAD
         finding = self.lease(call.path, call.grant, stream, fmt.media, who.name, socket.hop if telling else None)
+=======
+        finding = self._lease(call.path, call.grant, stream, fmt, who, socket.hop if telling else None)
+>>>>>>> 2ddccbb (all)
         waiting = socket.waiting = Deferred.fromCoroutine(self._start(socket, finding))
 
         def done(result: Any) -> None:

@@ -1030,3 +1030,36 @@ def test_what_runs_is_described(site, device):
     assert (row["sim"], row["channel"], row["state"], row["stream"]) == (SIM, 1, "running", "sub")
     assert row["leases"] == [{"purpose": "recorder", "who": "disk", "stream": "", "media": "av"}]
     assert site.live.active == 1
+
+
+# ---- what is told of those who watch ------------------------------------------------------------------------------------
+
+
+def test_viewers_are_told_from_the_first_wish_to_the_last_farewell(site, device):
+    begun = len(site.told)
+    wish, source = began(site, device, who="anna")
+    late = site.acquire(who="bert")
+    recorder = site.acquire(purpose="recorder", who="disk")
+    wish.release()
+    recorder.release()
+    late.release()
+    told = [(event["event"], event.get("who", "")) for event in site.told[begun:] if event["event"].startswith(("stream.", "viewer."))]
+    assert told == [
+        ("stream.not_found", "anna"),
+        ("stream.connected", ""),
+        ("stream.started", ""),
+        ("viewer.began", "anna"),
+        ("viewer.began", "bert"),
+        ("viewer.ended", "anna"),
+        ("viewer.ended", "bert"),
+        ("stream.unwatched", ""),
+    ]
+    assert source.stream.source is not None
+    assert not any(event["event"].startswith("viewer.") for event in site.events.recent), "a thousand viewers push nothing else out"
+
+
+def test_viewers_whose_stream_ends_have_gone(site, device):
+    _, source = began(site, device, who="anna")
+    source.stream.end("kicked")
+    assert [event["who"] for event in site.events_named("viewer.ended")] == ["anna"]
+    assert site.events_named("stream.unwatched") == []
