@@ -196,6 +196,7 @@ class Auth:
     signing_key_old: str = a_secret()  #: still accepted, for rotation
     media_token_s: int = a_number(120, 1)  #: life of the URLs that the API gives out: time to start
     page_token_s: int = a_number(86400, 60)
+    session_s: int = a_number(43200, 300, 2678400)  #: a user who has logged in is asked again after so long without the page
     leeway_s: int = a_number(30, 0, 3600)  #: clock difference forgiven
 
 
@@ -317,6 +318,19 @@ class Superior:
 
 
 @dataclass(frozen=True, slots=True)
+class Hook:
+    """One ``[[hook]]``: a program that is told of events by HTTP POST."""
+
+    name: str = needed("word")
+    url: str = needed("hook_url", secret=True)  #: http:// or https://
+    events: tuple[str, ...] = texts("hook_event")  #: on_terminal_online, on_alarm, on_*; none: all
+    secret: str = a_secret()  #: signs deliveries (X-JT1078-Signature)
+    timeout_s: float = a_number(3.0, 0.1, 30.0)
+    decide: bool = False  #: true: asked before each play whether it may begin
+    on_failure: str = one_of("refuse", "allow")  #: what a play gets when a deciding hook does not answer
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """All sections."""
 
@@ -333,3 +347,4 @@ class Settings:
     metrics: Metrics = field(default_factory=Metrics)
     push: tuple[Push, ...] = tables(Push, 1000)
     superior: tuple[Superior, ...] = tables(Superior, 64)
+    hook: tuple[Hook, ...] = tables(Hook, 100)

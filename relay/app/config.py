@@ -44,7 +44,6 @@ NOT_SERVED = {
     "attachments": False,
     "recording": False,
     "cluster": False,
-    "hook": True,
 }
 
 #: the contract's example writes this for "a key of yours"; it is no key
@@ -469,6 +468,20 @@ def _car_info(reader: _Reader, path: str, value: str) -> str:
     return value
 
 
+def _hook_url(reader: _Reader, path: str, value: str) -> str:
+    """The value may carry a key, so it is not shown."""
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname or not value.isascii() or not value.isprintable() or " " in value:
+        reader.fault(path, "must be an http:// or https:// address")
+    return value
+
+
+def _hook_event(reader: _Reader, path: str, value: str) -> str:
+    if not re.fullmatch(r"on_[a-z_*]+|\*", value):
+        reader.fault(path, f"must be the name of a hook, like on_terminal_online or on_stream_*, not {_shown(value)}")
+    return value
+
+
 _CHECKS = {
     "platform_id": _platform_id,
     "version": _version,
@@ -476,6 +489,8 @@ _CHECKS = {
     "alarm_type": _alarm_type,
     "rule": _rule,
     "car_info": _car_info,
+    "hook_url": _hook_url,
+    "hook_event": _hook_event,
     "word": _word,
     "push_url": _push_url,
     "directory": _directory,

@@ -40,11 +40,6 @@ def signing_keys(settings: Settings) -> tuple[str, str]:
     return lines[0], lines[1] if len(lines) > 1 else ""
 
 
-def is_first_start(settings: Settings) -> bool:
-    """Whether there is no signing key yet, neither configured nor kept."""
-    return not settings.auth.signing_key and not (data_directory(settings) / NAME).exists()
-
-
 def signer(settings: Settings) -> Signer:
     """What makes and checks tokens under these settings."""
     key, old = signing_keys(settings)

@@ -14,6 +14,7 @@ A section with a certificate speaks TLS on its ``tls_port``, and where that is 0
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Callable
 from functools import partial
@@ -30,10 +31,12 @@ from relay.app.health import Health
 from relay.app.keys import data_directory
 from relay.app.listening import Listeners
 from relay.app.threads import transcoding_pool
+from relay.core.accounts import Accounts
 from relay.core.admission import Admission
 from relay.core.alias import Resolver
 from relay.core.audit import Audit
 from relay.core.events import Events
+from relay.core.hooks import Hooks
 from relay.core.live import Live, MediaPorts
 from relay.core.orders import Orders
 from relay.core.play import Plays
@@ -62,6 +65,7 @@ from relay.net.sink import make_sink
 from relay.net.superior809 import MainConnector, SublinkFactory
 from relay.net.terminal808 import TerminalDatagrams, TerminalFactory, local_address_for
 from relay.net.tls import ReloadingCertificate, wrap
+from relay.net.webhook import webhook_post
 from relay.settings import Settings
 from relay.store.store import Store
 from relay.store.superiors import NAME as SUPERIORS
@@ -129,15 +133,19 @@ class Parts:
             settings.media, self.registry, self.terminals, resolver, admission, self.live, clock, self.events, time.time, ports
         )
         self.searches.claim = self.playbacks.claim
-        self.rtmp = RtmpServer(clock, settings.rtmp, Plays(signer, resolver, self.live, time.time), settings.limits.log_peer_s)
+        self.hooks = Hooks(settings.hook, webhook_post(reactor), self.events, clock, time.time, settings.http.advertise or socket.gethostname())
+        self.rtmp = RtmpServer(clock, settings.rtmp, Plays(signer, resolver, self.live, time.time, self.hooks.permit), settings.limits.log_peer_s)
         self.orders = Orders(self.terminals, clock, self.events, self.audit.record)
         self.ptz = Ptz(self.terminals, clock, self.events, settings.terminals.ptz_hold_s, self.audit.record)
+        self.accounts = Accounts(store.users, signer, clock, time.time, store.changes)
         self.web = make_site(
             WebParts(
                 settings=settings,
                 clock=clock,
                 wall=time.time,
                 signer=signer,
+                accounts=self.accounts,
+                permit=self.hooks.permit,
                 rows=store.terminals,
                 terminals=self.terminals,
                 resolver=resolver,
@@ -270,6 +278,7 @@ class Parts:
             gauges={
                 "media_connections": ("JT/T 1078 connections over TCP and TLS", lambda: len(self.media)),
                 "rtmp_connections": ("RTMP connections of players", lambda: len(self.rtmp.players)),
+                "hooks_waiting": ("Events that wait for a hook's receiver", lambda: self.hooks.waiting),
                 "store_waiting": ("Operations that wait for the store", lambda: database.waiting),
                 "positions_waiting": ("Positions that are not stored yet", lambda: self.positions.batch.pending),
                 "audit_waiting": ("Rows of the audit that are not stored yet", lambda: self.audit.batch.pending),
@@ -293,6 +302,7 @@ class Parts:
                 "certificate_failures": ("Certificates that could not be used when they changed", lambda: sum(one.failures for one in certificates)),
                 "unhandled": ("Faults of the relay itself, in the log with tracebacks", self.unhandled),
             },
+            by_word={"hooks": ("What became of deliveries to hooks and of their decisions", lambda: self.hooks.counts)},
         )
 
     # stopping -------------------------------------------------------------
@@ -309,6 +319,8 @@ class Parts:
             self.ptz.close,
             self.orders.close,
             self.live.close,
+            self.accounts.close,
+            self.hooks.close,
             self.web.close,
             self.rtmp.close,
             self._stop_superiors,

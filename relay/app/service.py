@@ -36,6 +36,7 @@ from relay.app.config import ConfigurationError, Loaded, listeners, load
 from relay.app.listening import Listeners, Wanted, show
 from relay.app.logs import LogWriter, stdout
 from relay.app.parts import Parts
+from relay.core.accounts import Accounts
 from relay.core.tokens import Signer
 from relay.errors import RelayError, UsageError
 from relay.settings import Settings
@@ -89,7 +90,6 @@ class Relay(MultiService):
         self._read = read
         self._twistd = twistd
         self._bound = False
-        self._first = False
         self._stopping: Deferred[None] | None = None
         log.info("{said}", said=loaded.said)
         log.info("jt1078relay {version}, Python {python}", version=relay.__version__, python=sys.version.split()[0])
@@ -137,7 +137,6 @@ class Relay(MultiService):
         if not self._bound:
             self.privilegedStartService()
         try:
-            self._first = keys.is_first_start(self.settings)
             self.store.start(self.reactor.callFromThread)
             self.signer = keys.signer(self.settings)
             self.parts = Parts(self.settings, self.reactor, self.clock, self.store, self.signer, self.listeners, self.demo)
@@ -160,22 +159,39 @@ class Relay(MultiService):
             process.on_signals(self.reactor, self.reload)
             process.freeze_garbage()
         log.info("listening: {listeners}", listeners=self.listeners.described() or "nowhere")
-        if self._first and not self.on_ready and self.listeners.get("http.port") is not None:
-            url = self.page_url("admin", FIRST_LINK_S, "first start")
-            log.info("first start: the page as administrator, for {minutes} minutes: {url}", minutes=FIRST_LINK_S // 60, url=url, reveal=True)
+        if self.parts is not None:
+            self.parts.accounts.watch()
+            Deferred.fromCoroutine(self._first_start(self.parts.accounts)).addErrback(self._no_accounts)
+            self.parts.events.publish("relay.started", version=relay.__version__)
         log.info("ready")
         for call in self.on_ready:
             call(self)
+
+    async def _first_start(self, accounts: Accounts) -> None:
+        """Read the accounts; where nobody is administrator yet, say how to become one."""
+        await accounts.load()
+        if accounts.has_admin or self.on_ready or self.signer is None or self.listeners.get("http.port") is None:
+            return
+        url = f"{self.page_address()}?first={self.signer.first(FIRST_LINK_S, time.time())}"
+        text = "first start: nobody is administrator yet; this link makes one, once, within {minutes} minutes: {url}"
+        log.info(text, minutes=FIRST_LINK_S // 60, url=url, reveal=True)
+
+    def _no_accounts(self, failure: Failure) -> None:
+        log.error("the accounts cannot be read, nobody can log in: {problem}", problem=failure.getErrorMessage())
 
     def page_url(self, role: str, seconds: float, name: str) -> str:
         """The page's address with a ready token."""
         if self.signer is None:
             raise UsageError("page_url before the start")
+        return f"{self.page_address()}?token={self.signer.api(role, seconds, time.time(), name)}"
+
+    def page_address(self) -> str:
+        """The page's address, without anything that opens it."""
         http = self.settings.http
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(http.host, http.host)
         place = http.advertise or show(host, self.listeners.port("http.port"))
         scheme = "https" if http.tls_certificate and not http.tls_port else "http"
-        return f"{scheme}://{place}/?token={self.signer.api(role, seconds, time.time(), name)}"
+        return f"{scheme}://{place}/"
 
     # stopping -------------------------------------------------------------
 
@@ -184,6 +200,8 @@ class Relay(MultiService):
         done: Deferred[None] = Deferred()
         if self._stopping is None:
             log.info("stopping")
+            if self.parts is not None:
+                self.parts.events.publish("relay.stopping")
             begun = self.clock.seconds()
 
             def failed(failure: Failure) -> None:

@@ -25,6 +25,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     add = actions.add_parser("add", help="add a user")
     add.add_argument("--role", required=True, choices=users.ROLES)
+    add.add_argument("--group", action="append", default=[], metavar="GROUP", help="only terminals of this group; may be given again (default: all)")
     password = actions.add_parser("password", help="change a user's password")
     remove = actions.add_parser("remove", help="remove users")
     remove.add_argument("name", metavar="NAME", nargs="+")
@@ -42,12 +43,12 @@ def run(args: argparse.Namespace) -> int:
         if not args.name.strip() or not args.name.isprintable() or len(args.name) > 64:
             raise InputError("a user's name has 1 to 64 printable characters")
         word, made = _password(args)
-        change(args, lambda connection: users.add(connection, args.name, args.role, word, time.time()))
+        change(args, lambda connection: users.add(connection, args.name, args.role, word, time.time(), tuple(args.group)))
         print(f"added {args.name} ({args.role})")
         _tell(word, made)
     elif args.action == "password":
         word, made = _password(args)
-        if not change(args, lambda connection: users.set_password(connection, args.name, word)):
+        if not change(args, lambda connection: users.set_password(connection, args.name, word, time.time())):
             raise InputError(f"there is no user {args.name}")
         print(f"changed the password of {args.name}")
         _tell(word, made)
@@ -58,9 +59,9 @@ def run(args: argparse.Namespace) -> int:
         with store(args) as connection:
             for user in users.list_all(connection):
                 if args.json:
-                    print(json.dumps({"name": user.name, "role": user.role, "enabled": user.enabled}, ensure_ascii=False))
+                    print(json.dumps({"name": user.name, "role": user.role, "enabled": user.enabled, "groups": user.groups}, ensure_ascii=False))
                 else:
-                    print(f"{user.name}\t{user.role}")
+                    print("\t".join([user.name, user.role, ", ".join(user.groups) or "all terminals", *([] if user.enabled else ["disabled"])]))
     return 0
 
 

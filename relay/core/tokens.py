@@ -5,8 +5,11 @@
 
     kind "m"  media: pattern of stream names, viewer id, address (each of the latter two may be empty)
     kind "a"  API and pages: role, name of the holder, random id
+    kind "s"  session of a user who has logged in: the user's name, when it began (milliseconds), random id; lives in a cookie
+    kind "f"  first start: makes the first administrator, and nothing else; three empty fields
 
-* Stateless: nothing is looked up. Revoked by rotating the key; the former key is accepted beside the new one until it is taken out.
+* Stateless: nothing is looked up here. ``core.accounts`` knows which ids were revoked and which users may still come in; rotating the key
+  ends them all, and the former key is accepted beside the new one until it is taken out.
 * The MAC covers the kind, so that a media token never opens the API. 128 bits of it are kept (RFC 2104 section 5: not less than half).
 * Expiry is UNIX time and ``now`` an argument; ``leeway_s`` forgives clocks that differ. A media token's expiry is the time to *start*.
 * Reasons are for the holder's error message; a wrong signature is told before anything else is looked at.
@@ -32,7 +35,8 @@ from relay.errors import RelayError, UsageError
 
 TOKEN_MAX = 1024  #: characters; longer ones are refused unread: the longest honest one is some 300
 _MAC_BYTES = 16
-_MEDIA, _API = "m", "a"
+_MEDIA, _API, _SESSION, _FIRST = "m", "a", "s", "f"
+_WORDS = {_MEDIA: "media", _API: "the API", _SESSION: "a session", _FIRST: "the first start"}
 
 
 class Role(IntEnum):
@@ -84,6 +88,16 @@ class ApiGrant:
     role: Role
     expires: int  #: UNIX time
     name: str = ""  #: of the holder
+    id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionGrant:
+    """What the cookie of a user who has logged in says."""
+
+    name: str
+    began: float  #: UNIX time
+    expires: int  #: UNIX time
     id: str = ""
 
 
@@ -152,6 +166,27 @@ class Signer:
             raise TokenError("malformed", "the token names a role that does not exist")
         return ApiGrant(ROLES[role], expires, name, ident)
 
+    def session(self, name: str, expires_s: float, now: float) -> str:
+        """The cookie of a user who has just logged in."""
+        return self._sign(_SESSION, now + expires_s, name, str(int(now * 1000)), secrets.token_urlsafe(9))
+
+    def check_session(self, token: str, now: float) -> SessionGrant:
+        """What the cookie says; raises TokenError."""
+        expires, name, began, ident = self._open(_SESSION, token, now)
+        return SessionGrant(name, int(began) / 1000, expires, ident)
+
+    def csrf(self, session_id: str) -> str:
+        """The word that a page must send beside a session's cookie with everything that changes something."""
+        return _encode(self._mac(self._keys[0], f"csrf\n{session_id}".encode()))
+
+    def first(self, expires_s: float, now: float) -> str:
+        """What lets somebody make the first administrator."""
+        return self._sign(_FIRST, now + expires_s, "", "", "")
+
+    def check_first(self, token: str, now: float) -> None:
+        """Raises TokenError unless it is one of those."""
+        self._open(_FIRST, token, now)
+
     def _sign(self, kind: str, expires: float, *parts: str) -> str:
         for part in parts:
             if any(character < " " or character == "\x7f" for character in part):
@@ -176,7 +211,7 @@ class Signer:
         if len(fields) != 5 or not fields[1].lstrip("-").isdigit():
             raise TokenError("malformed", "this is no token of this version")
         if fields[0] != kind:
-            raise TokenError("malformed", "this token is for media only" if kind == _API else "this token is for the API, not for media")
+            raise TokenError("malformed", f"this token is for {_WORDS.get(fields[0], 'something else')}, not for {_WORDS[kind]}")
         expires = int(fields[1])
         if now > expires + self.leeway_s:
             raise TokenError("expired", "the token has expired")

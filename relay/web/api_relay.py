@@ -51,11 +51,11 @@ class RelayApi:
     def routes(self) -> Iterable[Route]:
         """The lines of the table."""
         yield Route(
-            method="GET", path="/api/v1/status", handler=self.status, permission=Permission.VIEWER, answer=Status, tag="relay",
+            method="GET", path="/api/v1/status", handler=self.status, permission=Permission.VIEWER, answer=Status, tag="relay", scope="any",
             summary="The relay at a glance",
         )  # fmt: skip
         yield Route(
-            method="GET", path="/api/v1/openapi.json", handler=self.openapi, permission=Permission.VIEWER, tag="relay",
+            method="GET", path="/api/v1/openapi.json", handler=self.openapi, permission=Permission.VIEWER, tag="relay", scope="any",
             summary="This description",
         )  # fmt: skip
         yield Route(

@@ -30,27 +30,30 @@ class StreamApi:
         base, one = "/api/v1/streams", "/api/v1/streams/{id}"
         viewer, operator = Permission.VIEWER, Permission.OPERATOR
         yield Route(
-            method="GET", path=base, handler=self.list, permission=viewer, query=PageQuery, answer=StreamList, tag="streams",
+            method="GET", path=base, handler=self.list, permission=viewer, query=PageQuery, answer=StreamList, tag="streams", scope="filtered",
             summary="What runs",
         )  # fmt: skip
         yield Route(
-            method="GET", path=one, handler=self.get, permission=viewer, answer=StreamView, tag="streams", summary="One stream",
+            method="GET", path=one, handler=self.get, permission=viewer, answer=StreamView, tag="streams", summary="One stream", scope="filtered",
         )  # fmt: skip
         yield Route(
-            method="DELETE", path=one, handler=self.end, permission=operator, status=204, tag="streams",
+            method="DELETE", path=one, handler=self.end, permission=operator, status=204, tag="streams", scope="filtered",
             summary="End a stream: viewers are closed, the terminal is told to stop",
         )  # fmt: skip
         yield Route(
-            method="GET", path=f"{one}/viewers", handler=self.viewers, permission=viewer, answer=ViewerList, tag="streams",
+            method="GET", path=f"{one}/viewers", handler=self.viewers, permission=viewer, answer=ViewerList, tag="streams", scope="filtered",
             summary="Who watches",
         )  # fmt: skip
         yield Route(
-            method="DELETE", path=f"{one}/viewers/{{viewer}}", handler=self.kick, permission=operator, status=204, tag="streams",
+            method="DELETE", path=f"{one}/viewers/{{viewer}}", handler=self.kick, permission=operator, status=204, tag="streams", scope="filtered",
             summary="Close one viewer",
         )  # fmt: skip
 
-    def _find(self, name: str) -> Stream:
+    def _find(self, call: Call) -> Stream:
+        name = call.path["id"]
         for stream in self._hub.streams():
+            if not call.sees(stream.key.sim):
+                continue
             if str(stream.key) == name or (stream.key.kind != "live" and stream.key.id == name):
                 return stream
         raise Problem(404, f"There is no stream {name}.", code="unknown_stream", hint="GET /api/v1/streams lists what runs.")
@@ -58,7 +61,7 @@ class StreamApi:
     def list(self, call: Call) -> dict[str, Any]:
         """One page, by id."""
         query: PageQuery = call.query
-        streams = {str(stream.key): stream for stream in self._hub.streams()}
+        streams = {str(stream.key): stream for stream in self._hub.streams() if call.sees(stream.key.sim)}
         names = sorted(streams)
         start = bisect_right(names, query.after) if query.after else 0
         page = names[start : start + query.limit]
@@ -86,15 +89,15 @@ class StreamApi:
 
     def get(self, call: Call) -> dict[str, Any]:
         """One stream."""
-        return self.view(self._find(call.path["id"]))
+        return self.view(self._find(call))
 
     def end(self, call: Call) -> Any:
         """End it."""
-        return self._stop(self._find(call.path["id"]).key, f"ended by {call.principal.name}")
+        return self._stop(self._find(call).key, f"ended by {call.principal.name}")
 
     def viewers(self, call: Call) -> dict[str, Any]:
         """Who watches."""
-        viewers = [self._viewer(stats) for stats in self._find(call.path["id"]).viewers()]
+        viewers = [self._viewer(stats) for stats in self._find(call).viewers()]
         return {"items": viewers, "total": len(viewers), "next": None}
 
     def _viewer(self, stats: ViewerStats) -> dict[str, Any]:
@@ -110,6 +113,6 @@ class StreamApi:
     def kick(self, call: Call) -> None:
         """Close one viewer."""
         number = call.path["viewer"]
-        stream = self._find(call.path["id"])
+        stream = self._find(call)
         if not (number.isascii() and number.isdigit() and len(number) < 19 and stream.kick(int(number))):
             raise Problem(404, f"The stream has no viewer {number}.", code="unknown_viewer")

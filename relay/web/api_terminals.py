@@ -84,7 +84,7 @@ class TerminalApi:
         base, one = "/api/v1/terminals", "/api/v1/terminals/{sim}"
         viewer, operator = Permission.VIEWER, Permission.OPERATOR
         yield Route(
-            method="GET", path=base, handler=self.list, permission=viewer, query=TerminalQuery, answer=TerminalList, tag="terminals",
+            method="GET", path=base, handler=self.list, permission=viewer, query=TerminalQuery, answer=TerminalList, tag="terminals", scope="filtered",
             summary="Terminals that are known or were seen", errors=(503,),
         )  # fmt: skip
         yield Route(
@@ -122,7 +122,7 @@ class TerminalApi:
             if query.online is None or terminal.online == query.online:
                 wanted[terminal.sim] = terminal
         needle = query.q.casefold()
-        sims = sorted(sim for sim, item in wanted.items() if not needle or needle in _haystack(sim, item))
+        sims = sorted(sim for sim, item in wanted.items() if (not needle or needle in _haystack(sim, item)) and call.sees(sim))
         start = bisect_right(sims, query.after) if query.after else 0
         page = sims[start : start + query.limit]
         more = start + query.limit < len(sims)

@@ -1,26 +1,36 @@
-"""Who asks: tokens in ``Authorization: Bearer`` or, for GET, in ``?token=``.
+"""Who asks: tokens in ``Authorization: Bearer`` or, for GET, in ``?token=``; or the cookie of a user who has logged in.
 
     media       a media token for this stream in the address or the header; or an API token of any role in the header, never in the
-                address, since media addresses are passed on
-    metrics     the scraper's token of the configuration, or an API token
-    the others  an API token whose role suffices
+                address, since media addresses are passed on; or a session
+    metrics     the scraper's token of the configuration, an API token, or a session
+    the others  an API token, or a session, whose role suffices
 
-No token: 401. An API token that is not valid: 401 with the reason; a media token that does not open this stream, a role that does not
-suffice: 403.
+No token: 401. An API token or a session that is not valid: 401 with the reason; a media token that does not open this stream, a role that
+does not suffice: 403.
+
+A browser sends the cookie by itself, also for requests that another site's page makes it send. Therefore the cookie is ``SameSite=Strict`` and
+``HttpOnly``, and what changes something wants ``X-CSRF-Token`` beside it, a word that only our own page can read (``GET
+/api/v1/session``); a WebSocket wants our own ``Origin``.
 """
 
 from __future__ import annotations
 
 import hmac
 from collections.abc import Callable
+from http.cookies import CookieError, SimpleCookie
+from urllib.parse import urlsplit
 
+from relay.core.accounts import Accounts
 from relay.core.tokens import Grant, Signer, TokenError
-from relay.settings import Metrics
+from relay.settings import Http, Metrics
 from relay.web.names import Names
 from relay.web.problem import Problem
 from relay.web.router import Call, Permission, Principal, query_of
+from relay.web.server import Request
 
 MEDIA = "media"  #: the role of who holds a media token
+COOKIE = "jt1078relay"
+SAFE = (b"GET", b"HEAD")  #: methods that change nothing
 
 _HINTS = {
     "expired": "Make a new one; play URLs are asked of the API right before they are used.",
@@ -28,15 +38,46 @@ _HINTS = {
     "wrong-path": "Tokens are for single channels: ask the API for this channel's play URLs.",
     "wrong-address": "It was made for one client address; this one is another.",
     "malformed": "It must be sent as it was made, from the first to the last character.",
+    "revoked": "Log in again, or ask for a new token.",
 }
+
+
+def cookie_name(request: Request) -> str:
+    """The session's cookie; over TLS with the prefix by which a browser holds it to this host (RFC 6265bis 4.1.3.2)."""
+    return f"__Host-{COOKIE}" if request.secure else COOKIE
+
+
+def cookie_of(request: Request) -> str:
+    """The session that a request brings; ``""`` = none."""
+    text = request.header("cookie")
+    if COOKIE not in text:
+        return ""
+    try:
+        morsel = SimpleCookie(text).get(cookie_name(request))
+    except CookieError:
+        return ""
+    return morsel.value if morsel is not None else ""
+
+
+def check_origin(request: Request, settings: Http) -> None:
+    """Refuse a WebSocket that a page of another host opens."""
+    origin = request.header("origin")
+    if not origin or origin in settings.cors_origins:
+        return
+    if urlsplit(origin).netloc.lower() != request.host_header.lower() or not request.host_header:
+        raise Problem(403, "Pages of other hosts may not listen here.", code="foreign_origin", hint="List the page's origin in http.cors_origins.")
 
 
 class Authenticator:
     """Checks the token of a request against what its route wants."""
 
-    def __init__(self, signer: Signer, metrics: Metrics, names: Names, wall: Callable[[], float]) -> None:
+    def __init__(
+        self, signer: Signer, metrics: Metrics, http: Http, names: Names, wall: Callable[[], float], accounts: Accounts
+    ) -> None:
         self._signer = signer
         self._metrics = metrics
+        self._http = http
+        self._accounts = accounts
         self._names = names
         self._wall = wall
         self.refused = 0  #: tokens that did not open what was asked
@@ -45,17 +86,19 @@ class Authenticator:
         """Who asks; raises a Problem with 401 or 403."""
         permission = call.route.permission
         header, address = self._tokens(call)
+        principal: Principal | None = None
         if not header and not address:
-            raise Problem(401, "A token is missing.", hint="Send it as Authorization: Bearer …, or for GET as ?token=… in the address.")
-        if permission is Permission.MEDIA:
+            principal = self._session(call)
+        elif permission is Permission.MEDIA:
             return self._media(call, header, address)
-        if permission is Permission.METRICS and self._metrics.token and self._equal(header or address, self._metrics.token):
+        elif permission is Permission.METRICS and self._metrics.token and self._equal(header or address, self._metrics.token):
             return Principal("metrics", "viewer")
-        principal = self._api(header or address, 401)
+        if principal is None:
+            principal = self._api(header or address, 401)
         if permission is not None and not principal.may(permission):
             self.refused += 1
             raise Problem(
-                403, f"This needs the role {permission.value}; the token's is {principal.role}.", code="role", hint="Use another token."
+                403, f"This needs the role {permission.value}; yours is {principal.role}.", code="role", hint="Use another token or account."
             )
         return principal
 
@@ -65,15 +108,34 @@ class Authenticator:
         address = query_of(call.request).get("token", "") if call.request.method in (b"GET", b"HEAD") else ""
         return header, address
 
+    def _session(self, call: Call) -> Principal:
+        request = call.request
+        cookie = cookie_of(request)
+        if not cookie:
+            hint = "Log in, or send it as Authorization: Bearer …, or for GET as ?token=… in the address."
+            raise Problem(401, "A token is missing.", hint=hint)
+        try:
+            grant, user = self._accounts.of_session(cookie)
+        except TokenError as problem:
+            raise self._bad(problem, 401) from None
+        if request.method not in SAFE and not self._equal(request.header("x-csrf-token"), self._signer.csrf(grant.id)):
+            self.refused += 1
+            hint = "Send the csrf word of GET /api/v1/session as X-CSRF-Token."
+            raise Problem(403, "A request with a session's cookie must prove that its own page made it.", code="csrf", hint=hint)
+        if call.upgrade:
+            check_origin(request, self._http)
+        call.session = grant
+        return Principal(user.name, user.role, user.groups, user.name)
+
     def _equal(self, given: str, wanted: str) -> bool:
         return hmac.compare_digest(given.encode("utf-8", "surrogateescape"), wanted.encode())
 
     def _api(self, token: str, status: int) -> Principal:
         try:
-            grant = self._signer.check_api(token, self._wall())
+            grant, groups = self._accounts.of_token(token)
         except TokenError as problem:
             raise self._bad(problem, status) from None
-        return Principal(grant.name or grant.role.word, grant.role.word)
+        return Principal(grant.name or grant.role.word, grant.role.word, groups)
 
     def _media(self, call: Call, header: str, address: str) -> Principal:
         client = call.request.address

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import urlsplit
 
 import msgspec
 
 from relay.core.events import Event, Events
 from relay.settings import Http
+from relay.web.auth import check_origin
 from relay.web.connection import PING_S, Connection, SinkMaker, WebSocket
 from relay.web.problem import Problem
 from relay.web.router import TAKEN, Call, Headers
@@ -84,15 +84,6 @@ class EventLines(Connection):
             stop()
 
 
-def check_origin(request: Request, settings: Http) -> None:
-    """Refuse a WebSocket that a page of another host opens."""
-    origin = request.header("origin")
-    if not origin or origin in settings.cors_origins:
-        return
-    if urlsplit(origin).netloc.lower() != request.host_header.lower() or not request.host_header:
-        raise Problem(403, "Pages of other hosts may not listen here.", code="foreign_origin", hint="List the page's origin in http.cors_origins.")
-
-
 class EventFeed:
     """The route's handler; keeps the open feeds so that they end with the relay."""
 
@@ -101,7 +92,7 @@ class EventFeed:
         self._settings = settings
         self._headers = headers
         self._sinks = sinks
-        self._open: dict[EventSocket | EventLines, None] = {}
+        self._open: dict[EventSocket | EventLines, str] = {}  #: by whom
 
     def __len__(self) -> int:
         return len(self._open)
@@ -123,16 +114,22 @@ class EventFeed:
                 after = int(last)
             head = self._head(call)
             feed = EventLines()
+        sees = call.sees if call.principal.groups else None
+
+        def tell(event: Event) -> None:
+            if sees is None or sees(event.get("sim", "")):
+                feed.tell(event)
+
         try:
-            stop = self._events.subscribe(feed.tell)
+            stop = self._events.subscribe(tell)
         except OverflowError:
             raise Problem(503, "Too many listen to the events already.", code="too_many_listeners", hint="Close other pages.") from None
         feed.begin(request, self._sinks, head)
-        self._open[feed] = None
+        self._open[feed] = call.principal.name
         if after is not None:
             for event in list(self._events.recent):
                 if event["id"] > after:
-                    feed.tell(event)
+                    tell(event)
 
         def ended() -> None:
             self._open.pop(feed, None)
@@ -146,6 +143,11 @@ class EventFeed:
         headers.update({"Content-Type": "text/event-stream", "Cache-Control": "no-store", "Connection": "close", "X-Accel-Buffering": "no"})
         lines = ["HTTP/1.1 200 OK", *(f"{name}: {value}" for name, value in headers.items())]
         return ("\r\n".join(lines) + "\r\n\r\n").encode()
+
+    def end_of(self, name: str) -> None:
+        """End the feeds of somebody whose account or token was taken back."""
+        for feed in [feed for feed, who in self._open.items() if who == name]:
+            feed.finish()
 
     def close(self) -> None:
         """End every feed: the relay stops."""

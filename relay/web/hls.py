@@ -103,7 +103,7 @@ class Hls:
         who = Who(peer_of(call.request), call.principal.name, "playback" if "id" in call.path else "live")
         holder = Holder()
         stream_word = call.path.get("stream") or query.stream or ""
-        holder.lease = lease = await self._media.lease(call.path, call.grant, stream_word, fmt.media, who.name)
+        holder.lease = lease = await self._media.lease(call.path, call.grant, stream_word, fmt, who)
         viewer: SegmentViewer | None = None
         try:
             viewer = holder.stream(fmt).join_segments(fmt, who)

@@ -338,11 +338,7 @@ class Media:
         fmt = OutputFormat(container, "raw", query.media, query.audio or "auto", query.hevc)
         return self._play_http(call, fmt, who, stream)
 
-<<<<<<< HEAD
-    async def lease(self, path: dict[str, str], grant: Grant | None, stream: str, media: str, who: str, watch: Watcher | None = None) -> Lease:
-=======
-    async def _lease(self, path: dict[str, str], grant: Grant | None, stream: str, fmt: OutputFormat, who: Who, watch: Watcher | None = None) -> Lease:
->>>>>>> 2ddccbb (all)
+    async def lease(self, path: dict[str, str], grant: Grant | None, stream: str, fmt: OutputFormat, who: Who, watch: Watcher | None = None) -> Lease:
         """What the path names."""
         if "id" in path:
             await self._permitted(path["id"], 0, fmt, who)
@@ -367,11 +363,7 @@ class Media:
 
     async def _play_http(self, call: Call, fmt: OutputFormat, who: Who, stream: str) -> Any:
         connection = MediaConnection(fmt, who)
-<<<<<<< HEAD
-        connection.holder.lease = await self.lease(call.path, call.grant, stream, fmt.media, who.name)
-=======
-        connection.holder.lease = await self._lease(call.path, call.grant, stream, fmt, who)
->>>>>>> 2ddccbb (all)
+        connection.holder.lease = await self.lease(call.path, call.grant, stream, fmt, who)
         try:
             connection.holder.stream(fmt)
         except Problem:
@@ -387,11 +379,7 @@ class Media:
         socket.begin(call.request, self._sinks, head)
         self.starting[socket] = None
         # The call, and with it the request, must not live as long as the socket: only what the start needs goes on.
-<<<<<<< HEAD
-        finding = self.lease(call.path, call.grant, stream, fmt.media, who.name, socket.hop if telling else None)
-=======
-        finding = self._lease(call.path, call.grant, stream, fmt, who, socket.hop if telling else None)
->>>>>>> 2ddccbb (all)
+        finding = self.lease(call.path, call.grant, stream, fmt, who, socket.hop if telling else None)
         waiting = socket.waiting = Deferred.fromCoroutine(self._start(socket, finding))
 
         def done(result: Any) -> None:

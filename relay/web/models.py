@@ -346,6 +346,122 @@ class MessageAnswer(msgspec.Struct):
     reply: Reply | None
 
 
+# accounts -----------------------------------------------------------------------------
+
+UserName = Annotated[str, Meta(min_length=1, max_length=64, pattern=rf"^[^{_CONTROLS}\s/\\\\]+$", description="No spaces and no slashes.")]
+Password = Annotated[str, Meta(min_length=8, max_length=256)]
+RoleWord = Literal["viewer", "operator", "admin"]
+GroupList = Annotated[
+    list[Annotated[str, Meta(min_length=1, max_length=64, pattern=WORDS)]],
+    Meta(max_length=50, description="Only the terminals of these groups are shown; none: all terminals."),
+]
+
+
+class LogIn(msgspec.Struct, forbid_unknown_fields=True):
+    """Name and password."""
+
+    name: Annotated[str, Meta(max_length=64)]
+    password: Annotated[str, Meta(max_length=256)]
+
+
+class FirstAdmin(msgspec.Struct, forbid_unknown_fields=True):
+    """The first administrator; ``token`` is in the link that the first start logs."""
+
+    token: Annotated[str, Meta(max_length=1024)]
+    name: UserName
+    password: Password
+
+
+class PasswordChange(msgspec.Struct, forbid_unknown_fields=True):
+    """One's own password."""
+
+    old: Annotated[str, Meta(max_length=256)]
+    new: Password
+
+
+class SessionView(msgspec.Struct):
+    """Who asks. ``csrf`` goes into X-CSRF-Token of everything that changes something; empty for tokens, which need none."""
+
+    name: str
+    role: str
+    groups: list[str]
+    csrf: str
+    expires: str | None
+
+
+class UserNew(msgspec.Struct, forbid_unknown_fields=True):
+    """A user to be added."""
+
+    name: UserName
+    role: RoleWord
+    password: Password
+    groups: GroupList = []
+
+
+class UserChange(msgspec.Struct, forbid_unknown_fields=True):
+    """What is to change of a user."""
+
+    role: RoleWord | None = None
+    enabled: bool | None = None
+    groups: GroupList | None = None
+    password: Annotated[str, Meta(max_length=256, pattern="^(.{8,})?$")] = ""
+
+
+class UserView(msgspec.Struct):
+    """A user."""
+
+    name: str
+    role: str
+    enabled: bool
+    groups: list[str]
+    added: str
+
+
+class UserList(msgspec.Struct):
+    """All users."""
+
+    items: list[UserView]
+    total: int
+    next: str | None = None
+
+
+class NewTokenRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """An API token to be made."""
+
+    role: RoleWord
+    name: Annotated[str, Meta(max_length=64, pattern=WORDS, description="What it is for: shown in lists, logs and audits.")] = ""
+    expires_s: Annotated[int, Meta(ge=1, le=315576000)] = 86400
+    groups: GroupList = []
+
+
+class NewToken(msgspec.Struct):
+    """A token that was made; it is not kept, so this is the only time it is told."""
+
+    token: str
+    id: str
+    expires: str
+
+
+class IssuedTokenView(msgspec.Struct):
+    """A token that was given out."""
+
+    id: str
+    name: str
+    role: str
+    groups: list[str]
+    made_by: str
+    made: str
+    expires: str
+
+
+class TokenListView(msgspec.Struct):
+    """API tokens."""
+
+    items: list[IssuedTokenView]
+    total: int
+    next: str | None = None
+
+
 # the relay itself ------------------------------------------------------------------------
 
 

@@ -75,6 +75,12 @@ class Names:
             self._read_at = self._seconds()
         return self._known
 
+    def group(self, sim: str) -> str:
+        """The group of a terminal, as far as is known without waiting: of those seen since the start, else of the rows read last."""
+        terminal = self._terminals.get(sim)
+        row = terminal.known if terminal is not None and terminal.known is not None else self._known.get(sim)
+        return row.group if row is not None else ""
+
     def changed(self) -> None:
         """The rows were changed here: read them again."""
         self._read_at = float("-inf")

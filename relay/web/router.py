@@ -6,6 +6,7 @@ permission does not start. What a request goes through, in this order::
     path       decoded once; "..", empty segments, NUL, slashes and backslashes that were encoded: 404
     method     405 with Allow; HEAD is GET without the body; OPTIONS answers by itself
     permission none: 401, not enough: 403
+    groups     an account for some groups of terminals: other terminals do not exist for it (``scope``)
     query      unknown names and wrong values: 400 (``token`` is nobody's but the permission's)
     body       JSON, at most the server's limit: 400, 415
     handler    its value is encoded as JSON; a Problem becomes its status; anything else is a bug: logged, 500
@@ -57,10 +58,12 @@ ROLES: Final = ("viewer", "operator", "admin")
 
 
 class Principal(msgspec.Struct, frozen=True):
-    """Who asks, as a token says."""
+    """Who asks, as a token or a session says."""
 
     name: str
     role: str  #: one of ROLES, or "media" for a media token
+    groups: tuple[str, ...] = ()  #: the groups whose terminals it may see; none: all terminals
+    user: str = ""  #: the account behind it; "" for tokens that belong to none
 
     def may(self, permission: Permission) -> bool:
         """Whether a route with that permission is open to it."""
@@ -100,7 +103,7 @@ TAKEN: Final = _Taken()  #: a handler's value after it has taken the connection 
 class Call:
     """One request on its way through a route's handler."""
 
-    __slots__ = ("body", "grant", "path", "principal", "query", "request", "route")
+    __slots__ = ("body", "grant", "path", "principal", "query", "request", "route", "sees", "session")
 
     def __init__(self, request: Request, route: Route, path: dict[str, str]) -> None:
         self.request = request
@@ -110,6 +113,8 @@ class Call:
         self.body: Any = None  #: of type ``route.body``
         self.principal = ANYBODY
         self.grant: Any = None  #: what a media token allows (``core.tokens.Grant``); None: the principal's role decides
+        self.session: Any = None  #: of a user who has logged in (``core.tokens.SessionGrant``); None: a token opened this
+        self.sees: Callable[[str], bool] = _everything  #: whether who asks may know of the terminal with this number
 
     @property
     def head(self) -> bool:
@@ -120,6 +125,10 @@ class Call:
     def upgrade(self) -> bool:
         """It asks for a WebSocket."""
         return wants_websocket(self.request)
+
+
+def _everything(sim: str) -> bool:
+    return True
 
 
 Handler = Callable[[Call], Any]
@@ -146,6 +155,9 @@ class Route:
     errors: tuple[int, ...] = ()  #: statuses besides 400, 401, 403 and 404 that it is known to answer with
     any_origin: bool = False  #: ``Access-Control-Allow-Origin: *``, also on errors
     hidden: bool = False  #: not in the OpenAPI document
+    #: for accounts with groups: "sim" = the terminal in the path decides, without one the route is shut | "filtered" = the handler asks
+    #: ``call.sees`` for each thing it shows | "any" = nothing here is about a terminal
+    scope: str = "sim"
     report: Callable[[Call, Problem], None] | None = None  #: tells a problem to a client that asked for a WebSocket
 
 
@@ -264,6 +276,9 @@ def _integral(value: Any, depth: int) -> Any:
 #: checks a request's token: gives who asks, or raises a Problem with 401 or 403
 Authenticate = Callable[[Call], Principal]
 
+#: for accounts with groups, before the handler: sets ``call.sees``, or raises a Problem
+Scope = Callable[[Call], Coroutine[Any, Any, None]]
+
 
 class Router:
     """Answers requests from a table of routes."""
@@ -274,12 +289,14 @@ class Router:
         authenticate: Authenticate,
         settings: Http | None = None,
         translate: Callable[[BaseException], Problem | None] = lambda problem: None,
+        scope: Scope | None = None,
     ) -> None:
         """``translate`` makes Problems of the errors that other parts raise."""
         self.routes = tuple(routes)
         self.headers = Headers(settings or Http())
         self._authenticate = authenticate
         self._translate = translate
+        self._scope = scope
         self._places: dict[int, list[_Place]] = {}
         self.failures = 0  #: handlers that failed with something that is no Problem: bugs
         seen: dict[str, _Place] = {}
@@ -332,7 +349,7 @@ class Router:
                 raise self._nothing(request, allowed, any_origin)
             call = Call(request, route, names)
             self._prepare(call)
-            result = route.handler(call)
+            result = self._scoped(call) if call.principal.groups else route.handler(call)
         except Exception as problem:
             self._failed(problem, request, call)
             return
@@ -342,6 +359,14 @@ class Router:
             self._wait(result, call)
         else:
             self._succeed(result, call)
+
+    async def _scoped(self, call: Call) -> Any:
+        """For an account with groups."""
+        if self._scope is None:
+            raise Problem(403, "Accounts with groups are not served here.", code="groups")
+        await self._scope(call)
+        result = call.route.handler(call)
+        return await result if isinstance(result, Coroutine | Deferred) else result
 
     def _nothing(self, request: Request, allowed: list[str], any_origin: bool) -> Problem:
         headers = {"Access-Control-Allow-Origin": "*"} if any_origin else {}

@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from relay.core.accounts import AccountError, Accounts
 from relay.core.alias import Resolver
 from relay.core.audit import Audit
 from relay.core.events import Events
+from relay.core.hooks import Permit
 from relay.core.link import RequestError
 from relay.core.live import Live, StartFailed
 from relay.core.orders import Orders
@@ -23,6 +25,7 @@ from relay.hub.registry import Registry
 from relay.settings import Settings
 from relay.store.errors import StoreError
 from relay.web import openapi
+from relay.web.api_accounts import AccountApi, account_problem
 from relay.web.api_audit import AuditApi
 from relay.web.api_live import LiveApi, start_problem
 from relay.web.api_orders import OrderApi, order_problem
@@ -35,6 +38,7 @@ from relay.web.api_terminals import TerminalApi, request_problem, store_problem
 from relay.web.auth import Authenticator
 from relay.web.connection import SinkMaker
 from relay.web.feed import EventFeed, EventQuery
+from relay.web.groups import Groups
 from relay.web.hls import Hls
 from relay.web.media import Media
 from relay.web.metrics import Collector, Figures, Metrics
@@ -54,6 +58,7 @@ class WebParts:
     clock: Clock  #: monotonic
     wall: Callable[[], float]  #: seconds since 1970
     signer: Signer
+    accounts: Accounts
     rows: Rows  #: ``store.terminals``
     terminals: Terminals
     resolver: Resolver
@@ -66,6 +71,7 @@ class WebParts:
     events: Events
     sinks: SinkMaker  #: ``relay.net.sink.make_sink``
     version: str
+    permit: Permit | None = None  #: ``core.hooks.Hooks.permit``
     demo: bool = False
     problems: Callable[[], list[str]] = list  #: what keeps the relay from doing its work, for ``/readyz``
     figures: Figures = field(default_factory=Figures)  #: more for ``/metrics``
@@ -81,6 +87,8 @@ def translate(error: BaseException) -> Problem | None:
         return start_problem(error)
     if isinstance(error, RequestError):
         return request_problem(error)
+    if isinstance(error, AccountError):
+        return account_problem(error)
     if isinstance(error, StoreError):
         return store_problem(error)
     return order_problem(error) if isinstance(error, RelayError) else None
@@ -91,11 +99,12 @@ class Web:
 
     def __init__(self, parts: WebParts) -> None:
         settings = parts.settings
+        self._hub = parts.hub
         names = Names(parts.rows, parts.terminals, parts.resolver, parts.clock.seconds)
-        self.authenticator = Authenticator(parts.signer, settings.metrics, names, parts.wall)
+        self.authenticator = Authenticator(parts.signer, settings.metrics, settings.http, names, parts.wall, parts.accounts)
         headers = Headers(settings.http)
         self.feed = EventFeed(parts.events, settings.http, headers, parts.sinks)
-        self.media = Media(parts.live.acquire, parts.playbacks.acquire, names, self.authenticator, parts.sinks, translate)
+        self.media = Media(parts.live.acquire, parts.playbacks.acquire, names, self.authenticator, parts.sinks, translate, parts.permit)
         self.hls = Hls(self.media, parts.clock)
         addresses = PlayAddresses(parts.signer, settings.http, settings.rtmp, settings.auth, parts.wall)
         self.live = LiveApi(parts.live, parts.hub, names, addresses, parts.signer, settings.auth, parts.clock, parts.wall)
@@ -108,6 +117,7 @@ class Web:
             [
                 *Pages(headers, parts.pages).routes(),
                 *self.relay.routes(),
+                *AccountApi(parts.accounts, parts.signer, settings.auth, parts.wall).routes(),
                 *TerminalApi(names, parts.rows, parts.terminals, parts.hub, parts.orders, parts.wall).routes(),
                 *OrderApi(parts.orders, parts.ptz, names).routes(),
                 *self.live.routes(),
@@ -123,6 +133,7 @@ class Web:
             self.authenticator,
             settings.http,
             translate,
+            Groups(names),
         )
         self.site = Site(settings.http, parts.clock, self.router.handle)
         self.relay.site = self.site
@@ -130,10 +141,19 @@ class Web:
         self.relay.failures = lambda: self.router.failures
         document: dict[str, Any] = openapi.document(self.router.routes, parts.version)
         self.relay.document = lambda: document
+        parts.accounts.on_taken_back.append(self.end_of)
+
+    def end_of(self, name: str, why: str) -> None:
+        """Somebody's account or token was taken back: what they watch ends."""
+        self.feed.end_of(name)
+        for stream in self._hub.streams():
+            for viewer in stream.viewers():
+                if viewer.who == name:
+                    stream.kick(viewer.id)
 
     def _feed_routes(self) -> Iterable[Route]:
         yield Route(
-            method="GET", path="/api/v1/events", handler=self.feed.handle, permission=Permission.VIEWER, query=EventQuery, tag="events",
+            method="GET", path="/api/v1/events", handler=self.feed.handle, permission=Permission.VIEWER, query=EventQuery, tag="events", scope="filtered",
             content_type="text/event-stream", summary="What happens, as it happens: Server-Sent Events, or a WebSocket with an upgrade",
             errors=(503,),
         )  # fmt: skip
@@ -157,6 +177,9 @@ class Web:
             "http_requests_slow": ("Of these for a deadline", lambda: self.site.slow),
             "http_connections_refused": ("Connections refused since there were too many", lambda: self.site.turned_away),
             "http_failures": ("Requests that failed by a fault of the relay", lambda: self.router.failures),
+            "logins": ("Users who have logged in", lambda: parts.accounts.logins),
+            "logins_refused": ("Wrong passwords", lambda: parts.accounts.failed),
+            "logins_slowed": ("Log-ins that had to wait after wrong passwords", lambda: parts.accounts.guessing.refused),
             "tokens_refused": ("Tokens that did not open what was asked", lambda: self.authenticator.refused),
             "events": ("Events published", lambda: parts.events.published),
             **given.counters,

@@ -88,7 +88,7 @@ def test_users_are_added_listed_changed_removed(config: Path, tmp_path: Path, ca
     connection.close()
     capsys.readouterr()
     assert main(["user", "list", "--json", "--config", str(config)]) == 0
-    assert json.loads(capsys.readouterr().out) == {"name": "ann", "role": "admin", "enabled": True}
+    assert json.loads(capsys.readouterr().out) == {"name": "ann", "role": "admin", "enabled": True, "groups": []}
     assert main(["user", "remove", "ann", "bob", "--config", str(config)]) == 1
     assert capsys.readouterr().err == "jt1078relay user: there is no user bob; nobody was removed\n"
     assert main(["user", "remove", "ann", "--config", str(config)]) == 0

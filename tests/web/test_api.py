@@ -56,7 +56,7 @@ def test_every_route_admits_exactly_the_roles_of_its_permission() -> None:
             walked += 1
             where = f"{role or 'nobody'}: {route.method} {route.path}"
             if route.permission is Permission.PUBLIC:
-                assert status == 200, where
+                assert status == (200 if route.method == "GET" else 400), where  # those that take a body have got none
             elif not role:
                 assert status == 401, where
             elif route.permission is Permission.KEY:
@@ -74,7 +74,7 @@ def test_every_route_admits_exactly_the_roles_of_its_permission() -> None:
 def test_only_these_are_open_to_anybody() -> None:
     relay = Relay()
     assert {route.path for route in relay.web.router.routes if route.permission is Permission.PUBLIC} == {
-        "/", "/static/index.html", "/healthz", "/readyz",
+        "/", "/static/index.html", "/healthz", "/readyz", "/api/v1/session", "/api/v1/session/first",
     }  # fmt: skip
     relay.end()
 
@@ -108,7 +108,7 @@ def test_a_refused_token_says_why(reason: str) -> None:
 
 def test_unknown_addresses_are_404_with_or_without_a_token() -> None:
     relay = Relay()
-    for path in ("/api/v1/nothing", "/api/v2/status", "/static/../index.html", "/static/nothing.js", "/etc/passwd", "/live/", "/api/v1/users"):
+    for path in ("/api/v1/nothing", "/api/v2/status", "/static/../index.html", "/static/nothing.js", "/etc/passwd", "/live/", "/api/v1/user"):
         assert relay.ask("GET", path).status == 404
     relay.end()
 

@@ -10,6 +10,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, fail
 
 from relay.codec.frame import AUDIO, VIDEO, AudioConfig, Frame, VideoConfig
+from relay.core.accounts import Accounts
 from relay.core.admission import Admission
 from relay.core.alias import Resolver
 from relay.core.live import Live, MediaPorts
@@ -33,6 +34,7 @@ from relay.web.pages import Page
 from relay.web.server import Site
 from relay.web.site import WebParts, make_site
 from relay.web.websocket import Opcode, frame
+from tests.core.accounts_fakes import UserRows
 from tests.core.fakes import PHONE, WALL, Device, World
 from tests.core.fakes import Rows as CoreRows
 from tests.web.support import UPGRADE, MemorySink, MemoryTransport, Response, Server
@@ -130,6 +132,8 @@ class Relay(Server):
             muxers={"flv": lambda fmt, key: ToyMuxer(), "mp4": lambda fmt, key: ToyMuxer()}, unsupported=unsupported,
             wall=self.wall,
         )  # fmt: skip
+        self.users = UserRows()
+        self.accounts = Accounts(self.users, self.signer, self.clock, self.wall)
         resolver = Resolver(self.core.terminals, self.rows)
         admission = Admission(self.core.terminals, resolver, self.clock, self.core.events, self.settings.media.unrequested)
         self.live = Live(
@@ -148,8 +152,9 @@ class Relay(Server):
         self.transports: list[MemoryTransport] = []
         self.web = make_site(
             WebParts(
-                settings=self.settings, clock=self.clock, wall=self.wall, signer=self.signer, rows=self.rows, terminals=self.core.terminals,
-                resolver=resolver, hub=self.hub, live=self.live, searches=searches, playbacks=self.playbacks,
+                settings=self.settings, clock=self.clock, wall=self.wall, signer=self.signer, accounts=self.accounts,
+                rows=self.rows, terminals=self.core.terminals, resolver=resolver, hub=self.hub, live=self.live,
+                searches=searches, playbacks=self.playbacks,
                 orders=self.orders, ptz=self.ptz, events=self.core.events, sinks=sinks or self.make_sink, version="1.2.3",
                 problems=lambda: self.problems, pages={"index.html": Page(b"<html>", "text/html; charset=utf-8", '"tag"')},
                 **(more(self) if more is not None else {}),

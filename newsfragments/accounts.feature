@@ -1,0 +1,1 @@
+Users log in on the page with name and password (roles viewer, operator, admin; for all terminals or those of some groups), API tokens are made, listed and revoked on the page and by the API, and the first start's link makes the first administrator. Wrong passwords are slowed down, and what a disabled user watches ends.
