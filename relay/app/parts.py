@@ -73,6 +73,7 @@ from relay.store.superiors import SuperiorStore
 from relay.web.connection import SinkMaker
 from relay.web.metrics import Figures
 from relay.web.site import WebParts, make_site
+from relay.web.superior_figures import superior_figures
 
 log = Logger(namespace="relay.app")
 
@@ -156,6 +157,7 @@ class Parts:
                 orders=self.orders,
                 ptz=self.ptz,
                 events=self.events,
+                superiors=self.superiors,
                 sinks=cast(SinkMaker, make_sink),  # the same in the words of either side
                 version=relay.__version__,
                 demo=demo,
@@ -303,6 +305,7 @@ class Parts:
                 "unhandled": ("Faults of the relay itself, in the log with tracebacks", self.unhandled),
             },
             by_word={"hooks": ("What became of deliveries to hooks and of their decisions", lambda: self.hooks.counts)},
+            labelled=superior_figures(self.superiors),
         )
 
     # stopping -------------------------------------------------------------

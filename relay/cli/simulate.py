@@ -1,4 +1,4 @@
-"""``jt1078relay simulate terminal``: terminals to try the relay with, one or thousands, well-behaved or not."""
+"""``jt1078relay simulate terminal``: terminals to try the relay with, one or thousands, well-behaved or not; ``simulate superior`` is beside it."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from relay.cli import simulate_superior
 from relay.errors import RelayError, UsageError
 
-SUMMARY = "simulated terminals"
+SUMMARY = "simulated terminals, a simulated superior platform"
 
 #: with more terminals than this their lines would drown everything: counts once a second instead
 _LINES_MAX = 50
@@ -28,7 +29,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     from relay.sim.faults import FAULTS
 
     kinds = parser.add_subparsers(dest="kind", metavar="KIND", required=True)
-    kinds.add_parser("superior", help="a simulated superior platform (JT/T 809): comes with a later version")
+    simulate_superior.arguments(kinds.add_parser("superior", help="a superior platform (JT/T 809) that a subordinate one logs in to"))
     sub = kinds.add_parser(
         "terminal",
         help="terminals that register, report, answer and send media",
@@ -117,7 +118,7 @@ class _InputError(RelayError):
 def run(args: argparse.Namespace) -> int:
     """Run them until they are told to stop."""
     if args.kind == "superior":
-        raise _InputError("the simulated superior platform comes with a later version; this one has: simulate terminal")
+        return simulate_superior.run(args)
     from twisted.internet import reactor
 
     return _Run(args, reactor).until_done()

@@ -34,6 +34,9 @@ playback.started              a playback shows its first picture; ``id``
 playback.controlled           it was paused, moved, sped up …; ``action``, ``speed``, ``mode``
 playback.ended                it is over; ``reason``
 playback.start_failed         it did not begin; ``code``, ``hop``
+superior.state                a superior platform's links: ``state``, ``before``, ``reason``
+superior.request              a superior wants a person to answer, or it was answered, or its time is over: as ``GET …/requests`` has it
+superior.message              what a superior tells: texts, alarms and positions of others; ``kind``, ``fields``
 stream.sim_differs            media came under another number than the signalling's and was joined to a request
 ============================  =======================================================================================
 

@@ -31,7 +31,7 @@ from relay.core.superior_link import SuperiorLink
 from relay.hub.merge import DelayedCall
 from relay.jt809.cipher import CipherKeys
 from relay.jt809.envelope import Business
-from relay.jt809.link import LinkOptions, LoggedIn, LoginRefused, PeerCloses, Serials, SubLinkLost
+from relay.jt809.link import LINK_MESSAGES, LinkOptions, LoggedIn, LoginRefused, PeerCloses, Serials, SubLinkLost
 from relay.jt809.mainlink import MainLink
 from relay.jt809.messages.alarms import AlarmReport
 from relay.jt809.messages.base import Body
@@ -415,7 +415,7 @@ class Superior:
 
     def _tell_serials(self) -> None:
         now = int(self.hub.wall())
-        items = [SerialNotice(sub_data_type=kind, msg_sn=sn, time=now) for kind, sn in sorted(self.serials.last().items()) if kind & 0xFF and kind != 0x1001]
+        items = [SerialNotice(sub_data_type=kind, msg_sn=sn, time=now) for kind, sn in sorted(self.serials.last().items()) if kind not in LINK_MESSAGES]
         self.send(SerialNumbersUp(items=items[:255]))
 
     # positions, by the thousand

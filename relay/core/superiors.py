@@ -244,7 +244,7 @@ class Superiors:
         elif isinstance(event, SubLinkLost):
             superior.sub_lost(event)
         elif isinstance(event, KeptAlive) and not link.main and superior.main is not None:
-            superior.main.core.answered()  # seen: 0x1006 on the subordinate link
+            superior.main.core.answered(self.clock.seconds())  # seen: 0x1006 on the subordinate link
 
     def _of_unknown(self, link: SuperiorLink, event: Event) -> None:
         """A connection that has not logged in."""

@@ -265,8 +265,9 @@ class Link:
         self._events.append(PeerCloses(code, header.msg_id))
         self.end(f"the superior closes its links (0x9008, reason {code})")
 
-    def answered(self) -> None:
-        """A 0x1006 answered our oldest 0x1005, wherever it came in."""
+    def answered(self, now: float) -> None:
+        """A 0x1006 answered our oldest 0x1005, wherever it came in: a sign of life of this link."""
+        self.last_received = now
         if self._probes:
             self.confirmed = self._probes.popleft()
 

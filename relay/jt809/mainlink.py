@@ -91,7 +91,7 @@ class MainLink(Link):
         self.end(reason)
 
     def _kept_alive(self, header: Header, business: Business, now: float) -> None:
-        self.answered()
+        self.answered(now)
         super()._kept_alive(header, business, now)
 
     def _left(self, header: Header, business: Business, now: float) -> None:

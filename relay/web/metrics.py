@@ -43,6 +43,7 @@ class Figures(NamedTuple):
     gauges: Mapping[str, tuple[str, Callable[[], float]]] = {}
     counters: Mapping[str, tuple[str, Callable[[], float]]] = {}  #: names without ``_total``
     by_word: Mapping[str, tuple[str, Callable[[], Mapping[str, int]]]] = {}  #: counters with a label ``what``
+    labelled: Mapping[str, tuple[str, str, bool, Callable[[], Mapping[str, float]]]] = {}  #: name → (label, help, whether it is a counter, function)
 
 
 class Collector:
@@ -95,6 +96,12 @@ class Collector:
             yield _gauge(name, text, figure())
         for name, (text, figure) in self._figures.counters.items():
             yield _counter(name, text, figure())
+        for name, (label, text, counter, values) in self._figures.labelled.items():
+            of = CounterMetricFamily if counter else GaugeMetricFamily
+            labelled = of(f"jt1078relay_{name}", text, labels=[label])
+            for word, number_of in sorted(values().items()):
+                labelled.add_metric([word], number_of)
+            yield labelled
         for name, (text, words) in self._figures.by_word.items():
             family = CounterMetricFamily(f"jt1078relay_{name}", text, labels=["what"])
             for word, count in sorted(words().items()):

@@ -17,6 +17,7 @@ from relay.core.orders import Orders
 from relay.core.playback import Playbacks
 from relay.core.ptz import Ptz
 from relay.core.recordings import Recordings as Searches
+from relay.core.superiors import Superiors
 from relay.core.terminals import Terminals
 from relay.core.tokens import Signer
 from relay.core.tracks import Tracks
@@ -34,6 +35,7 @@ from relay.web.api_recordings import RecordingApi, Recordings
 from relay.web.api_relay import RelayApi
 from relay.web.api_stored import StoredApi
 from relay.web.api_streams import StreamApi
+from relay.web.api_superiors import SuperiorApi
 from relay.web.api_terminals import TerminalApi, request_problem, store_problem
 from relay.web.auth import Authenticator
 from relay.web.connection import SinkMaker
@@ -79,6 +81,7 @@ class WebParts:
     recordings: Recordings | None = None  #: None: none can be made
     audit: Audit | None = None
     positions: Tracks | None = None
+    superiors: Superiors | None = None  #: None: none are configured
 
 
 def translate(error: BaseException) -> Problem | None:
@@ -123,6 +126,7 @@ class Web:
                 *self.live.routes(),
                 *StoredApi(parts.searches, parts.playbacks, names, addresses).routes(),
                 *StreamApi(parts.hub, parts.wall, self.live.end).routes(),
+                *SuperiorApi(parts.superiors).routes(),
                 *RecordingApi(parts.recordings, names).routes(),
                 *(AuditApi(parts.audit).routes() if parts.audit is not None else ()),
                 *(PositionApi(parts.positions, parts.terminals, names).routes() if parts.positions is not None else ()),
@@ -191,7 +195,7 @@ class Web:
             "search_events": ("Searches of recordings, and answers nobody waited for", lambda: parts.searches.counts),
             **given.by_word,
         }
-        return Figures(gauges, counters, by_word)
+        return Figures(gauges, counters, by_word, given.labelled)
 
     def close(self) -> None:
         """The relay stops: end feeds, held channels, and whoever still waits for a channel."""

@@ -184,7 +184,10 @@ def test_a_platform_that_is_not_there_is_told_by_the_exit_status() -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["superior"], "later version"),
+        (["superior", "--encrypt"], "--encrypt needs --keys"),
+        (["superior", "--fault", "nonsense"], "there is no fault"),
+        (["superior", "--fault", "mute=1"], "takes no value"),
+        (["superior", "--listen", "192.0.2.1:1"], "cannot listen on 192.0.2.1:1"),
         (["terminal", "--server", "127.0.0.1:1", "--fault", "nonsense"], "there is no fault"),
         (["terminal", "--server", "127.0.0.1:1", "--fault", "loss=x"], "not a number"),
         (["terminal", "--server", "127.0.0.1:1", "--capture", "/nowhere"], "No such file"),
