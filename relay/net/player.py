@@ -179,7 +179,7 @@ class _Link:
         self.number = event.link
         self.protocol: str = event.info.get("protocol", "")
         self.udp = event.info.get("transport") == "udp"
-        self.listens = event.info.get("initiator") == "us"
+        self.listens = event.info.get("initiator") == "us"  # then the relay of now opens it as well
         self.wire: Any = None
         self.ended = False
 

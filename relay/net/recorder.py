@@ -6,6 +6,9 @@ A subject is a terminal's number (``phone_key``), or ``superior:NAME``. Which on
     tap.data_in(data), tap.data_out(data)                    for every portion, either way
     tap.close(reason)
 
+A link of JT/T 809 is one tap too: ``tap("jt809", …, kind="main", name=NAME, initiator="us")`` for the main link, which we open; ``kind="sub"`` without a name
+for a subordinate link, and ``tap.named("superior:NAME")`` as soon as its login has said whose it is. ``replay`` then listens for the one and makes the other.
+
 Who a terminal is stands only in its first frame, or first media packet, so a tap keeps what comes until then (``UNNAMED_BYTES`` at most) and writes it
 or lets it go. A connection of a subject that nobody records costs one call a portion after that. A full or broken disk ends the recording with one line
 in the log, never the connection.
@@ -19,7 +22,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol, cast
+from typing import Any, BinaryIO, Literal, Protocol, cast
 
 from twisted.logger import Logger
 
@@ -46,6 +49,9 @@ _TAPS_MAX = 64
 _ADDRESSES_MAX = 8192
 
 ANY = "*"
+
+#: who opened a connection
+Initiator = Literal["peer", "us"]
 
 
 class RecordingNotPossible(RelayError):  # noqa: N818 (what it says)
@@ -141,8 +147,10 @@ class Recorder:
 
     # ---- connections ----------------------------------------------------------------------------------------------------
 
-    def tap(self, protocol: str, transport: str, peer: str, local: str, *, kind: str = "", name: str = "", initiator: str = "peer") -> Tap:
-        """What a connection tells its bytes. ``name``: of a superior, whose links are known by configuration."""
+    def tap(
+        self, protocol: str, transport: str, peer: str, local: str, *, kind: str = "", name: str = "", initiator: Initiator = "peer"
+    ) -> Tap:
+        """What a connection tells its bytes. ``name``: of a superior, whose main link is known by configuration; ``initiator``: who connected."""
         self._links += 1
         info = {"protocol": protocol, "transport": transport, "peer": peer, "local": local, "initiator": initiator}
         if kind:

@@ -120,7 +120,7 @@ class SuperiorProtocol(Protocol):
             known = self.link.superior
             self.tap = self._recorder.tap(
                 "jt809", "tls" if self._tls else "tcp", self.peer, show(local, getattr(here, "port", 0)), kind="main" if known is not None else "sub",
-                name=known.name if known is not None else "", initiator="relay" if known is not None else "peer",
+                name=known.name if known is not None else "", initiator="us" if known is not None else "peer",
             )  # fmt: skip
         self.link.begin()
 

@@ -1,4 +1,4 @@
-"""The API's recordings: every byte of a terminal's connections to a file on the relay, for ``jt1078relay replay`` and ``decode --pcap``.
+"""The API's recordings: every byte of a terminal's or a superior's connections to a file on the relay, for ``jt1078relay replay`` and ``decode --pcap``.
 
 The files hold authentication codes, plates and positions, so this is for administrators, and their content is not served here.
 """
@@ -54,32 +54,39 @@ class RecordingList(msgspec.Struct):
 class RecordingApi:
     """Handlers and their routes."""
 
-    def __init__(self, recordings: Recordings | None, names: Names) -> None:
+    def __init__(self, recordings: Recordings | None, names: Names, superiors: Iterable[str] = ()) -> None:
         self._recordings = recordings
         self._names = names
+        self._superiors = frozenset(superiors)  #: the configured ones
 
     def routes(self) -> Iterable[Route]:
         """The lines of the table."""
-        one, admin = "/api/v1/terminals/{sim}/recording", Permission.ADMIN
+        admin = Permission.ADMIN
         yield Route(
             method="GET", path="/api/v1/recordings", handler=self.list, permission=admin, answer=RecordingList, tag="recordings",
             summary="Recordings of connections that run", errors=(409,),
         )  # fmt: skip
-        yield Route(
-            method="POST", path=one, handler=self.start, permission=admin, body=RecordingStart, body_optional=True, answer=RecordingView, status=201,
-            tag="recordings", summary="Record every byte of a terminal's connections to a file on the relay", errors=(409, 503),
-        )  # fmt: skip
-        yield Route(
-            method="DELETE", path=one, handler=self.stop, permission=admin, status=204, tag="recordings", summary="End a terminal's recording",
-            errors=(409, 503),
-        )  # fmt: skip
+        for path, whose in (("/api/v1/terminals/{sim}/recording", "a terminal's connections"), ("/api/v1/superiors/{name}/recording", "a superior's links")):
+            yield Route(
+                method="POST", path=path, handler=self.start, permission=admin, body=RecordingStart, body_optional=True, answer=RecordingView, status=201,
+                tag="recordings", summary=f"Record every byte of {whose} to a file on the relay", errors=(409, 503),
+            )  # fmt: skip
+            yield Route(
+                method="DELETE", path=path, handler=self.stop, permission=admin, status=204, tag="recordings", summary=f"End the recording of {whose}",
+                errors=(409, 503),
+            )  # fmt: skip
 
     def _made(self) -> Recordings:
         if self._recordings is None:
             raise Problem(409, "Nothing can be recorded here.", code="recordings_off", hint="log.record_dir of the configuration says where recordings go.")
         return self._recordings
 
-    async def _sim(self, call: Call) -> str:
+    async def _subject(self, call: Call) -> str:
+        superior = call.path.get("name")
+        if superior is not None:
+            if superior not in self._superiors:
+                raise Problem(404, f"There is no superior {superior}.", code="unknown_superior", hint="[[superior]] of the configuration names them.")
+            return f"superior:{superior}"
         name = call.path["sim"]
         sim = await self._names.sim(name)
         if sim is None:
@@ -94,20 +101,20 @@ class RecordingApi:
     async def start(self, call: Call) -> dict[str, Any]:
         """Begin, its present connections included."""
         recordings = self._made()
-        sim = await self._sim(call)
+        subject = await self._subject(call)
         seconds = call.body.seconds if call.body is not None else RecordingStart().seconds
         try:
-            path = recordings.start(sim, seconds)
+            path = recordings.start(subject, seconds)
         except RelayError as problem:
             raise Problem(503, str(problem), code="recording_not_possible", hint="The relay's log says why.") from None
-        return _view(sim, path)
+        return _view(subject, path)
 
     async def stop(self, call: Call) -> None:
         """End it."""
         recordings = self._made()
-        sim = await self._sim(call)
-        if recordings.stop(sim) is None:
-            raise Problem(404, f"{sim} is not being recorded.", code="unknown_recording", hint="GET /api/v1/recordings lists what runs.")
+        subject = await self._subject(call)
+        if recordings.stop(subject) is None:
+            raise Problem(404, f"{subject} is not being recorded.", code="unknown_recording", hint="GET /api/v1/recordings lists what runs.")
 
 
 def _view(subject: str, path: Path) -> dict[str, Any]:

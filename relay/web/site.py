@@ -127,7 +127,7 @@ class Web:
                 *StoredApi(parts.searches, parts.playbacks, names, addresses).routes(),
                 *StreamApi(parts.hub, parts.wall, self.live.end).routes(),
                 *SuperiorApi(parts.superiors).routes(),
-                *RecordingApi(parts.recordings, names).routes(),
+                *RecordingApi(parts.recordings, names, (one.name for one in settings.superior)).routes(),
                 *(AuditApi(parts.audit).routes() if parts.audit is not None else ()),
                 *(PositionApi(parts.positions, parts.terminals, names).routes() if parts.positions is not None else ()),
                 *self._feed_routes(),

@@ -42,8 +42,8 @@ class Names:
         return {"bus-17": SIM, SIM: SIM, "full": "full"}.get(name)
 
 
-def ask(api: RecordingApi, what: str, name: str = "", body: Any = None) -> Any:
-    handler = getattr(api, what)(SimpleNamespace(path={"sim": name}, body=body))
+def ask(api: RecordingApi, what: str, name: str = "", body: Any = None, kind: str = "sim") -> Any:
+    handler = getattr(api, what)(SimpleNamespace(path={kind: name}, body=body))
     return asyncio.run(handler) if asyncio.iscoroutine(handler) else handler
 
 
@@ -61,6 +61,19 @@ def test_a_recording_by_any_name_of_the_terminal(tmp_path: Path) -> None:
     assert recorder.running == {}
     ask(api, "start", SIM)
     assert recorder.seconds == 3600
+
+
+def test_a_recording_of_a_superiors_links(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path)
+    api = RecordingApi(recorder, Names(), ["province"])  # type: ignore[arg-type]
+    assert ask(api, "start", "province", kind="name")["subject"] == "superior:province"
+    assert list(recorder.running) == ["superior:province"]
+    assert ask(api, "stop", "province", kind="name") is None
+    assert recorder.running == {}
+    for what in ("start", "stop"):
+        with pytest.raises(Problem) as raised:
+            ask(api, what, "city", kind="name")
+        assert (raised.value.status, raised.value.code) == (404, "unknown_superior")
 
 
 @pytest.mark.parametrize(
