@@ -29,6 +29,7 @@ from relay.jt1078.demux import Demuxer, RawFrame
 from relay.net.peerlog import PeerLog, how_it_ended
 from relay.net.poller import RECV_BYTES, Poller, available
 from relay.net.recorder import Recorder, Tap
+from relay.net.terminal808 import show
 from relay.settings import Media
 
 _log = Logger()
@@ -155,7 +156,9 @@ class MediaProtocol(TwistedProtocol):
             self.transport.abortConnection()
             return
         if self.server.recorder is not None:
-            self.tap = self.server.recorder.tap("jt1078", self.kind_of_transport, self.peer, f"port {self.port}", kind=self.kind)
+            here = self.transport.getHost()
+            local = show(getattr(here, "host", ""), getattr(here, "port", self.port))
+            self.tap = self.server.recorder.tap("jt1078", self.kind_of_transport, self.peer, local, kind=self.kind)
         if plain and self.server.prompt is not None:
             self.socket = handle
             self.fd = handle.fileno()
