@@ -7,8 +7,10 @@ What the peer sent goes out again at its times; what the relay says is listened 
     应答流水号           an answer to the recorded platform's n-th 0x9101 carries the serial of this relay's n-th 0x9101
     media               goes to ``media_server``, else where this relay's 0x9101 or 0x9201 for the channel says
 
+A superior's main link is listened for, its subordinate link made; both carry the recording's verify code, so a relay with the same account takes them.
+
 Everything else is sent as it was: frames that are broken, bytes between them, the order, the pauses. ``as_recorded`` leaves the named exceptions out as well
-and keeps the very portions. Connections that the recorded platform opened itself (JT/T 809 main links) are listened for.
+and keeps the very portions.
 """
 
 from __future__ import annotations
@@ -35,6 +37,8 @@ from relay.jt808.header import Header, decode_frame
 from relay.jt808.messages import MESSAGES, decode_message
 from relay.jt808.messages.general import Authentication, PlatformGeneralResponse, Registration, RegistrationResponse
 from relay.jt808.messages.video import PlaybackRequest, RealtimeAvRequest
+from relay.jt809 import framing as framing809
+from relay.jt809.header import header_size
 from relay.jt1078.packet import MAGIC, detect_sim_bytes
 from relay.net.recording import Event, Kind
 from relay.net.restream import Fields1078, Frames808
@@ -72,7 +76,7 @@ class Played:
 
     links: int = 0
     bytes_sent: int = 0
-    sent: Counter[str] = field(default_factory=Counter)  #: JT/T 808 messages by id
+    sent: Counter[str] = field(default_factory=Counter)  #: messages of JT/T 808 and 809 by id
     received: Counter[str] = field(default_factory=Counter)
     trouble: list[str] = field(default_factory=list)
 
@@ -455,9 +459,36 @@ class _Media(_Link):
         player.tell(f"link {self.number}: {why if player.signalling else 'media, but no JT/T 808 link and no media server'}", trouble=True)
 
 
+class _Superior(_Link):
+    """JT/T 809: a superior's side of its main or subordinate link, played as it is. The login's verify code is the recording's on both links."""
+
+    def __init__(self, player: Player, event: Event) -> None:
+        super().__init__(player, event)
+        self._outgoing = framing809.Deframer()
+        self._incoming = framing809.Deframer()
+
+    async def send(self, data: bytes) -> None:
+        self._count(self._outgoing, data, self.player.result.sent)
+        await super().send(data)
+
+    def received(self, data: bytes) -> None:
+        self._count(self._incoming, data, self.player.result.received)
+
+    @staticmethod
+    def _count(deframer: framing809.Deframer, data: bytes, counts: Counter[str]) -> None:
+        for frame in deframer.feed(data):
+            try:
+                inner, _ = framing809.unwrap(frame, header_size(2011))
+            except FrameError:
+                continue
+            counts[f"0x{int.from_bytes(inner[8:10], 'big'):04X}"] += 1
+
+
+_LINKS: dict[str, type[_Link]] = {"jt808": _Terminal, "jt1078": _Media, "jt809": _Superior}
+
+
 def _link(player: Player, event: Event) -> _Link:
-    protocol = event.info.get("protocol")
-    return _Terminal(player, event) if protocol == "jt808" else _Media(player, event) if protocol == "jt1078" else _Link(player, event)
+    return _LINKS.get(event.info.get("protocol", ""), _Link)(player, event)
 
 
 def _header(piece: bytes | FrameError) -> Header | None:

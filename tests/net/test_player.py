@@ -353,6 +353,56 @@ async def test_datagrams_are_played_as_datagrams() -> None:
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_superior_is_played_on_both_links() -> None:
+    from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint
+
+    from relay.jt809.header import Header as Header809
+    from relay.jt809.header import encode_frame
+    from relay.jt809.messages.link import Login, LoginAnswer, SubLogin, SubLoginAnswer
+
+    def made(message: Any) -> bytes:
+        return encode_frame(Header809(message.KEY[0], 1, 44030001), message.encode(2011))
+
+    received: dict[str, bytes] = {"main": b"", "sub": b""}
+
+    class Relay(Protocol):
+        def __init__(self, name: str, first: bytes, answer: bytes) -> None:
+            self.name, self.first, self.answer = name, first, answer
+
+        def connectionMade(self) -> None:
+            self.transport.write(self.first)  # type: ignore[union-attr]
+
+        def dataReceived(self, data: bytes) -> None:
+            received[self.name] += data
+            self.transport.write(self.answer)  # type: ignore[union-attr]
+
+    login = made(Login(user_id=1, password="x", down_link_ip="127.0.0.1", down_link_port=1))
+    sub_answer = made(SubLoginAnswer(result=0))
+    answer, sub_login = made(LoginAnswer(result=0, verify_code=77)), made(SubLogin(verify_code=77))
+    sublink = await TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(Factory.forProtocol(lambda: Relay("sub", b"", sub_answer)))
+    told: list[str] = []
+    events = [
+        link("jt809", 1, kind="main", name="province", initiator="us"),
+        Event(Kind.OUT, 1, 1, login),
+        Event(Kind.IN, 1, 2, answer),
+        link("jt809", 2, 3, kind="sub", name="province"),
+        Event(Kind.IN, 2, 4, b"noise" + sub_login[:9]),
+        Event(Kind.IN, 2, 5, sub_login[9:]),
+        Event(Kind.OUT, 2, 6, sub_answer),
+    ]
+    player = Player(events, reactor, PlayOptions(("127.0.0.1", sublink.getHost().port), speed=math.inf), told.append)
+    running = ensureDeferred(player.run())
+    await until(lambda: told)
+    factory: Any = Factory.forProtocol(lambda: Relay("main", login, b""))
+    await TCP4ClientEndpoint(reactor, "127.0.0.1", int(told[0].rpartition(" ")[2])).connect(factory)
+    result = await running
+    await until(lambda: received["sub"])
+    assert received == {"main": answer, "sub": b"noise" + sub_login}
+    assert (result.links, result.sent, result.received) == (2, {"0x1002": 1, "0x9001": 1}, {"0x1001": 1, "0x9002": 1})
+    await sublink.stopListening()
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_link_that_the_platform_opens_is_waited_for() -> None:
     received = []
 

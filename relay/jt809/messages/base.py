@@ -54,6 +54,10 @@ def _width(cls: type[Body], edition: int) -> int | None:
 MESSAGES: Registry[Body] = Registry("JT/T 809")
 
 
+#: answers of link life have the range of what they answer, and go the other way
+_LINK_ANSWERS = frozenset((0x1002, 0x1004, 0x1006, 0x9002, 0x9004, 0x9006))
+
+
 def message(
     msg_id: int,
     sub_id: int,
@@ -67,7 +71,7 @@ def message(
     note: str = "",
 ) -> Callable[[type[M]], type[M]]:
     """Decorator: the class is what stands in ``msg_id`` (and its ``sub_id``, 0 for link messages)."""
-    direction = "down" if msg_id >= 0x9000 else "up"
+    direction = "down" if (msg_id >= 0x9000) is not (msg_id in _LINK_ANSWERS) else "up"
     return MESSAGES.message((msg_id, sub_id), label, english, ref=ref, reply=(reply,) if reply else (), direction=direction, since=since, name=name, note=note)
 
 
