@@ -207,6 +207,7 @@ class Store:
     url: str = a_text("sqlite:///jt1078relay-data/relay.db", "store_url")  #: or postgresql://user@host/database
     password: str = a_secret()  #: PostgreSQL's; libpq's own ways (PGPASSWORD, .pgpass) work too
     directory: str = a_text("", "directory")  #: of the signing key and of files; empty = beside the SQLite file, else jt1078relay-data
+    alarms_days: int = a_number(365, 0)  #: alarms and their files older than that are deleted; 0 = kept
     positions_days: int = a_number(90, 0)  #: rows older than that are deleted; 0 = kept
     audit_days: int = a_number(365, 0)
 
@@ -258,6 +259,21 @@ class Push:
     when: str = one_of("always", "demand")  #: demand: when the API says so
     query: str = one_of("name", "app")  #: where the query of the URL goes: behind the stream's name or behind the application
     tls_ca: str = ""  #: PEM of the authority that signed the server's certificate; empty = the system's
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One ``[[rule]]``: what is done when an alarm begins."""
+
+    name: str = needed("word")
+    alarms: tuple[str, ...] = texts("alarm")  #: "adas", "dsm.1", "terminal.0", "*"; none = all
+    terminals: tuple[str, ...] = texts("rule_terminal")  #: numbers, or "group:NAME"; none = all
+    level: int = a_number(0, 0, 2)  #: only alarms of that level or above; 0 = any
+    attachments: bool = False  #: fetch the alarm's files (0x9208)
+    snapshot: bool = False  #: have the terminal take a picture (0x8801)
+    record_s: int = a_number(0, 0, 3600)  #: record so long; 0 = no
+    channels: tuple[str, ...] = texts("channel")  #: of snapshots and recordings; none = the alarm's own, else 1
+    every_s: float = a_number(10.0, 0.0)  #: for one terminal at most so often
 
 
 @dataclass(frozen=True, slots=True)
@@ -348,3 +364,4 @@ class Settings:
     push: tuple[Push, ...] = tables(Push, 1000)
     superior: tuple[Superior, ...] = tables(Superior, 64)
     hook: tuple[Hook, ...] = tables(Hook, 100)
+    rule: tuple[Rule, ...] = tables(Rule, 200)

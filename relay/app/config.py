@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from relay.core.alarm_reading import KINDS
 from relay.errors import ConfigError, RelayError
 from relay.rtmp.url import PushUrlError, parse_push_url
 from relay.settings import Settings, Superior
@@ -397,6 +398,25 @@ def _directory(reader: _Reader, path: str, value: str) -> str:
     return str(place)
 
 
+def _alarm(reader: _Reader, path: str, value: str) -> str:
+    kind, dot, code = value.partition(".")
+    if value != "*" and (kind not in KINDS or (dot and not re.fullmatch(r"[0-9]{1,3}|0x[0-9A-Fa-f]{1,2}", code))):
+        reader.fault(path, f'must be kinds of alarms such as "adas", "dsm.1" or "*", not {_shown(value)}; kinds are {", ".join(KINDS)}')
+    return value
+
+
+def _rule_terminal(reader: _Reader, path: str, value: str) -> str:
+    if not re.fullmatch(r"[0-9A-Fa-f]{1,20}|group:.+", value):
+        reader.fault(path, f'must be numbers of terminals or "group:NAME", not {_shown(value)}')
+    return value
+
+
+def _channel(reader: _Reader, path: str, value: str) -> str:
+    if not re.fullmatch(r"[0-9]{1,3}", value) or not 1 <= int(value) <= 255:
+        reader.fault(path, f'must be channels as texts: ["1", "2"], not {_shown(value)}')
+    return value
+
+
 def _subject(reader: _Reader, path: str, value: str) -> str:
     number = re.fullmatch(r"[0-9A-Fa-f]{1,20}", value)
     if value != "*" and not number and not re.fullmatch(r"superior:.+", value):
@@ -495,6 +515,9 @@ _CHECKS = {
     "push_url": _push_url,
     "directory": _directory,
     "subject": _subject,
+    "alarm": _alarm,
+    "rule_terminal": _rule_terminal,
+    "channel": _channel,
     "host": _host,
     "name": _name,
     "place": _place,

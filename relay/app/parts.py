@@ -33,6 +33,8 @@ from relay.app.listening import Listeners
 from relay.app.threads import transcoding_pool
 from relay.core.accounts import Accounts
 from relay.core.admission import Admission
+from relay.core.alarm_rules import Rules
+from relay.core.alarms import Alarms
 from relay.core.alias import Resolver
 from relay.core.audit import Audit
 from relay.core.events import Events
@@ -95,6 +97,7 @@ class Parts:
         self.events = Events(time.time)
         self.audit = Audit(store.audit, clock, time.time)
         self.positions = Tracks(store.positions, clock, time.time)
+        self.alarms = Alarms(store.alarms, clock, self.events, time.time)
         kept = settings.store
         self.retention = Retention(
             store.database,
@@ -104,6 +107,9 @@ class Parts:
         )
         self.terminals = Terminals(settings.terminals, settings.limits, store.terminals, clock, self.events, time.time, store.changes)
         self.terminals.watch_locations(self.positions.came)
+        self.terminals.watch_locations(self.alarms.came)
+        self.rules = Rules(settings.rule, self.terminals, self.events, clock.seconds)
+        self.alarms.watch(self.rules.alarm)
         resolver = Resolver(self.terminals, store.terminals)
         self.pool = transcoding_pool()
         self.transcoders = Transcoders(settings.audio, partial(deferToThreadPool, reactor, self.pool))
@@ -165,6 +171,7 @@ class Parts:
                 figures=self._figures(),
                 audit=self.audit,
                 positions=self.positions,
+                alarms=self.alarms,
                 recordings=self.recorder,
             )
         )
@@ -234,6 +241,7 @@ class Parts:
         self._start_superiors()
         self.health.start()
         self.retention.start()
+        self.alarms.start()
 
     def _speaks_tls(self, key: str) -> bool:
         section, _, name = key.partition(".")
@@ -282,6 +290,8 @@ class Parts:
                 "rtmp_connections": ("RTMP connections of players", lambda: len(self.rtmp.players)),
                 "hooks_waiting": ("Events that wait for a hook's receiver", lambda: self.hooks.waiting),
                 "store_waiting": ("Operations that wait for the store", lambda: database.waiting),
+                "alarms_lasting": ("Alarms that have begun and not ended", lambda: self.alarms.lasting),
+                "alarms_waiting": ("Alarms that are not stored yet", lambda: self.alarms.batch.pending),
                 "positions_waiting": ("Positions that are not stored yet", lambda: self.positions.batch.pending),
                 "audit_waiting": ("Rows of the audit that are not stored yet", lambda: self.audit.batch.pending),
                 "transcodes": ("Sound tracks being transcoded", lambda: len(self.transcoders.stats())),
@@ -297,6 +307,8 @@ class Parts:
                 "rtmp_publishers_refused": ("Encoders that wanted to publish", lambda: self.rtmp.refused),
                 "rtmp_plays_failed": ("RTMP plays that could not be served", lambda: self.rtmp.failed),
                 "transcodes_refused": ("Sound tracks not transcoded for a limit", lambda: self.transcoders.refused),
+                "alarms_lost": ("Alarms that the store did not take", lambda: self.alarms.batch.lost),
+                "alarms_suppressed": ("Alarms beyond what one terminal may raise in a minute", lambda: self.alarms.counts["suppressed"]),
                 "positions_stored": ("Positions stored", lambda: self.positions.batch.stored),
                 "positions_lost": ("Positions that the store did not take", lambda: self.positions.batch.lost),
                 "audit_lost": ("Rows of the audit that the store did not take", lambda: self.audit.batch.lost),
@@ -336,6 +348,7 @@ class Parts:
             self.merge.stop,
             self.pool.stop,
             self.positions.stop,
+            self.alarms.stop,
             self.audit.stop,
         )
         for step in steps:

@@ -13,6 +13,11 @@ terminal.address_changed      alarm: it authenticated from another host than the
 terminal.identity_changed     alarm: another terminal id, plate or ICCID under the same number
 terminal.flapping             alarm: banned for a while, it connects too often
 terminal.alarm                alarm bits of its position reports that were set or cleared; ``set``, ``cleared``, ``video_set`` …
+alarm.begin, alarm.end        an alarm of a terminal began or ended; ``alarm`` is its id, ``kind``, ``code``, ``name``, ``level``, ``began`` …
+alarm.flood                   alarm: a terminal raises more alarms a minute than are kept
+alarm.acknowledged            somebody has seen it
+alarm.files, alarm.file       how far the files of an alarm are; one of them is here
+rule.fired, rule.failed       a rule acted on an alarm; what it could not do
 terminal.updated              attributes or channels became known
 terminal.message              a message that a person may wait for: driver, waybill, answer to a question; ``id``, ``message``, ``fields``
 terminal.late_answer          the answer to a request came after its time limit; ``message``, ``late_s``
@@ -70,6 +75,8 @@ ALARMS = frozenset(
         "terminal.identity_changed",
         "terminal.flapping",
         "terminal.alarm",
+        "alarm.begin",
+        "alarm.flood",
         "terminal.refused",
         "stream.not_stopped",
         "ptz.not_stopped",
@@ -96,7 +103,7 @@ class Events:
         self.recent: deque[Event] = deque(maxlen=recent)
         self.published = 0
 
-    def publish(self, name: str, **fields: Any) -> Event:
+    def publish(self, name: str, /, **fields: Any) -> Event:
         """Tell everybody; returns the event."""
         event: Event = {"event": name, "id": self._next_id, "time": iso_time(self._wall()), **fields}
         self._next_id += 1

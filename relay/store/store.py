@@ -7,6 +7,7 @@ from pathlib import Path
 
 from twisted.internet.defer import Deferred
 
+from relay.store.alarms import AlarmStore
 from relay.store.audit import AuditStore
 from relay.store.connection import Connection
 from relay.store.database import Database
@@ -27,6 +28,7 @@ class Store:
         self.users = UserStore(self.database)
         self.audit = AuditStore(self.database)
         self.positions = PositionStore(self.database)
+        self.alarms = AlarmStore(self.database)
 
     @property
     def path(self) -> Path:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from relay.core.accounts import AccountError, Accounts
+from relay.core.alarms import Alarms
 from relay.core.alias import Resolver
 from relay.core.audit import Audit
 from relay.core.events import Events
@@ -27,6 +28,7 @@ from relay.settings import Settings
 from relay.store.errors import StoreError
 from relay.web import openapi
 from relay.web.api_accounts import AccountApi, account_problem
+from relay.web.api_alarms import AlarmApi
 from relay.web.api_audit import AuditApi
 from relay.web.api_live import LiveApi, start_problem
 from relay.web.api_orders import OrderApi, order_problem
@@ -82,6 +84,7 @@ class WebParts:
     audit: Audit | None = None
     positions: Tracks | None = None
     superiors: Superiors | None = None  #: None: none are configured
+    alarms: Alarms | None = None
 
 
 def translate(error: BaseException) -> Problem | None:
@@ -130,6 +133,7 @@ class Web:
                 *RecordingApi(parts.recordings, names, (one.name for one in settings.superior)).routes(),
                 *(AuditApi(parts.audit).routes() if parts.audit is not None else ()),
                 *(PositionApi(parts.positions, parts.terminals, names).routes() if parts.positions is not None else ()),
+                *(AlarmApi(parts.alarms, names, parts.audit).routes() if parts.alarms is not None else ()),
                 *self._feed_routes(),
                 *self.media.routes(),
                 *self.hls.routes(),

@@ -1,0 +1,1 @@
+Alarms (alarm word, video alarms 0x14 to 0x18, active safety 0x64 to 0x71) are kept with begin and end: `GET /api/v1/alarms`, acknowledgement, events `alarm.begin` and `alarm.end`, and `[[rule]]` tables for what is done about them. See docs/alarms.md.
