@@ -164,6 +164,7 @@ class Rtmp:
     tls_key: str = ""
     handshake_timeout_s: float = a_number(10.0, 0.5)  #: a connection without a connect command by then is closed
     connections_max: int = a_number(20000, 1)
+    push_allow: tuple[str, ...] = texts("target")  #: hosts, addresses and networks that the API may push to besides public addresses
 
 
 @dataclass(frozen=True, slots=True)

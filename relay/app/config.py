@@ -502,7 +502,17 @@ def _hook_event(reader: _Reader, path: str, value: str) -> str:
     return value
 
 
+def _target(reader: _Reader, path: str, value: str) -> str:
+    try:
+        ipaddress.ip_network(value, strict=False)
+    except ValueError:
+        if not value or not _is_name(value):
+            reader.fault(path, f'must be hosts, addresses or networks such as "srs.internal" or "10.1.0.0/16", not {_shown(value)}')
+    return value
+
+
 _CHECKS = {
+    "target": _target,
     "platform_id": _platform_id,
     "version": _version,
     "vehicle": _vehicle,

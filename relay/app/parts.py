@@ -14,6 +14,7 @@ A section with a certificate speaks TLS on its ``tls_port``, and where that is 0
 
 from __future__ import annotations
 
+import random
 import socket
 import time
 from collections.abc import Callable
@@ -38,6 +39,7 @@ from relay.core.alarms import Alarms
 from relay.core.alias import Resolver
 from relay.core.audit import Audit
 from relay.core.events import Events
+from relay.core.fence import Fence
 from relay.core.hooks import Hooks
 from relay.core.live import Live, MediaPorts
 from relay.core.orders import Orders
@@ -45,6 +47,7 @@ from relay.core.play import Plays
 from relay.core.playback import Playbacks
 from relay.core.playback_session import PLAYBACK
 from relay.core.ptz import Ptz
+from relay.core.push import Pushes
 from relay.core.recordings import Recordings
 from relay.core.retention import Kept, Retention, by_time
 from relay.core.superiors import Superiors
@@ -61,6 +64,7 @@ from relay.hub.transcode import Transcoders
 from relay.identity import StreamKey
 from relay.net.media1078 import MediaServer
 from relay.net.media1078udp import MediaDatagrams
+from relay.net.push import Dialler
 from relay.net.recorder import DatagramTaps, recorder_of
 from relay.net.rtmp import RtmpServer
 from relay.net.sink import make_sink
@@ -145,6 +149,8 @@ class Parts:
         self.orders = Orders(self.terminals, clock, self.events, self.audit.record)
         self.ptz = Ptz(self.terminals, clock, self.events, settings.terminals.ptz_hold_s, self.audit.record)
         self.accounts = Accounts(store.users, signer, clock, time.time, store.changes)
+        dialler = Dialler(reactor, clock, Fence(settings.rtmp.push_allow))
+        self.pushes = Pushes(dialler, self.live, self.registry, self.terminals, resolver, clock, self.events, random.random)
         self.web = make_site(
             WebParts(
                 settings=settings,
@@ -173,6 +179,7 @@ class Parts:
                 positions=self.positions,
                 alarms=self.alarms,
                 recordings=self.recorder,
+                pushes=self.pushes,
             )
         )
         self.health = Health(store, clock)
@@ -238,6 +245,8 @@ class Parts:
         self._stream("http.tls_port", self.web.site)
         self._stream("rtmp.port", self.rtmp)
         self._stream("rtmp.tls_port", self.rtmp)
+        for push in self.settings.push:
+            self.pushes.add(push, "config")
         self._start_superiors()
         self.health.start()
         self.retention.start()
@@ -278,7 +287,7 @@ class Parts:
     def unhandled(self) -> int:
         """Faults of our own since the start, each in the log with its traceback; 0 in a sound program."""
         pollers = [poller for poller in (self.media.prompt, self.media.steady) if poller is not None]
-        counts = [self.registry.unhandled, self.media.unhandled, self.rtmp.unhandled]
+        counts = [self.registry.unhandled, self.media.unhandled, self.rtmp.unhandled, self.pushes.unhandled]
         return sum(counts) + sum(poller.unhandled for poller in pollers) + sum(listener.unhandled for listener in self.media_udp)
 
     def _figures(self) -> Figures:
@@ -289,6 +298,8 @@ class Parts:
                 "media_connections": ("JT/T 1078 connections over TCP and TLS", lambda: len(self.media)),
                 "rtmp_connections": ("RTMP connections of players", lambda: len(self.rtmp.players)),
                 "hooks_waiting": ("Events that wait for a hook's receiver", lambda: self.hooks.waiting),
+                "pushes": ("Pushes to outside servers", lambda: len(self.pushes)),
+                "pushes_running": ("Of these, those that run", self.pushes.running),
                 "store_waiting": ("Operations that wait for the store", lambda: database.waiting),
                 "alarms_lasting": ("Alarms that have begun and not ended", lambda: self.alarms.lasting),
                 "alarms_waiting": ("Alarms that are not stored yet", lambda: self.alarms.batch.pending),
@@ -306,6 +317,9 @@ class Parts:
                 "rtmp_broken": ("RTMP connections closed for what they sent", lambda: self.rtmp.broken),
                 "rtmp_publishers_refused": ("Encoders that wanted to publish", lambda: self.rtmp.refused),
                 "rtmp_plays_failed": ("RTMP plays that could not be served", lambda: self.rtmp.failed),
+                "push_connects": ("Publications at outside servers that began", self.pushes.connects),
+                "push_failures": ("Pushes that failed and are tried again", self.pushes.failures),
+                "push_sent_bytes": ("Bytes sent to outside servers", self.pushes.sent_bytes),
                 "transcodes_refused": ("Sound tracks not transcoded for a limit", lambda: self.transcoders.refused),
                 "alarms_lost": ("Alarms that the store did not take", lambda: self.alarms.batch.lost),
                 "alarms_suppressed": ("Alarms beyond what one terminal may raise in a minute", lambda: self.alarms.counts["suppressed"]),
@@ -333,6 +347,7 @@ class Parts:
             self.playbacks.close,
             self.ptz.close,
             self.orders.close,
+            self.pushes.close,
             self.live.close,
             self.accounts.close,
             self.hooks.close,

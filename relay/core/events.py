@@ -42,6 +42,9 @@ playback.start_failed         it did not begin; ``code``, ``hop``
 superior.state                a superior platform's links: ``state``, ``before``, ``reason``
 superior.request              a superior wants a person to answer, or it was answered, or its time is over: as ``GET …/requests`` has it
 superior.message              what a superior tells: texts, alarms and positions of others; ``kind``, ``fields``
+push.running                  a channel goes to an outside server; ``push`` is its id
+push.failed                   it does not, or not any more; ``reason``; it is tried again
+push.stopped                  it was stopped; ``reason``
 stream.sim_differs            media came under another number than the signalling's and was joined to a request
 ============================  =======================================================================================
 

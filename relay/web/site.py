@@ -17,6 +17,7 @@ from relay.core.live import Live, StartFailed
 from relay.core.orders import Orders
 from relay.core.playback import Playbacks
 from relay.core.ptz import Ptz
+from relay.core.push import Pushes
 from relay.core.recordings import Recordings as Searches
 from relay.core.superiors import Superiors
 from relay.core.terminals import Terminals
@@ -33,6 +34,7 @@ from relay.web.api_audit import AuditApi
 from relay.web.api_live import LiveApi, start_problem
 from relay.web.api_orders import OrderApi, order_problem
 from relay.web.api_positions import PositionApi
+from relay.web.api_pushes import PushApi
 from relay.web.api_recordings import RecordingApi, Recordings
 from relay.web.api_relay import RelayApi
 from relay.web.api_stored import StoredApi
@@ -82,6 +84,7 @@ class WebParts:
     pages: dict[str, Page] | None = None  #: None: those of the package
     recordings: Recordings | None = None  #: None: none can be made
     audit: Audit | None = None
+    pushes: Pushes | None = None
     positions: Tracks | None = None
     superiors: Superiors | None = None  #: None: none are configured
     alarms: Alarms | None = None
@@ -131,6 +134,7 @@ class Web:
                 *StreamApi(parts.hub, parts.wall, self.live.end).routes(),
                 *SuperiorApi(parts.superiors).routes(),
                 *RecordingApi(parts.recordings, names, (one.name for one in settings.superior)).routes(),
+                *(PushApi(parts.pushes, parts.wall).routes() if parts.pushes is not None else ()),
                 *(AuditApi(parts.audit).routes() if parts.audit is not None else ()),
                 *(PositionApi(parts.positions, parts.terminals, names).routes() if parts.positions is not None else ()),
                 *(AlarmApi(parts.alarms, names, parts.audit).routes() if parts.alarms is not None else ()),

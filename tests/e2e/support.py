@@ -118,7 +118,7 @@ class Process:
 class Product:
     """A relay of its own: configuration, store and ports; ``with Product(tmp_path) as relay``."""
 
-    def __init__(self, folder: Path, **sections: dict[str, Any]) -> None:
+    def __init__(self, folder: Path, pushes: tuple[dict[str, Any], ...] = (), **sections: dict[str, Any]) -> None:
         self.folder = folder
         self.ports = {
             name: free_port(socket.SOCK_DGRAM if "udp" in name else socket.SOCK_STREAM)
@@ -143,8 +143,9 @@ class Product:
         for section, entries in sections.items():
             values.setdefault(section, {}).update(entries)
         self.config = folder / "jt1078relay.toml"
+        tables = [(f"[{name}]", section) for name, section in values.items()] + [("[[push]]", push) for push in pushes]
         self.config.write_text(
-            "".join(f"[{name}]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in section.items()) for name, section in values.items()),
+            "".join(f"{head}\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in table.items()) for head, table in tables),
             encoding="utf-8",
         )
         self._tokens: dict[str, str] = {}
