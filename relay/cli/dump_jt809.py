@@ -417,6 +417,6 @@ def _data_rows(one: Explained, cls: type[Body], data: bytes, edition: int, start
 def _title(msg_id: int, sub_id: int, edition: int) -> str:
     names = _names(msg_id, sub_id)
     number = f"0x{msg_id:04X}" + (f"/0x{sub_id:04X}" if sub_id else "")
-    arrow = "superior → subordinate" if msg_id >= 0x9000 else "subordinate → superior"
+    arrow = "superior → subordinate" if names["direction"] == "down" else "subordinate → superior"
     known = " ".join(filter(None, (names["name"], names["english"], names["constant"])))
     return f"{number} {known or ('unknown sub-business' if sub_id else 'unknown message')} ({arrow}, layout of {edition})"

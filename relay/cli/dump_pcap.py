@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from relay.cli.packets import Dissector
 from relay.cli.pcap import CaptureError, read_capture
 from relay.cli.reassembly import Connection, Delivered, Endpoint, Reassembler
 from relay.net.recording import Event, Kind, Recording, RecordingError
+from relay.wire import Row
 
 _ZONE = timezone(timedelta(hours=8))  # what the protocols' own times are in
 
@@ -188,6 +190,33 @@ def _summary(connection: Connection, protocol: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
+#: what every message of its protocol has, and the line need not repeat
+_PLUMBING = frozenset((
+    "msg_id", "properties", "protocol_version", "checksum", "msg_length", "msg_gnsscenterid", "version_flag", "encrypt_flag", "encrypt_key", "crc_code",
+    "data_length", "magic", "v p x cc",
+))  # fmt: skip
+#: 6.0 km/h, 31.230416 °, 2026-11-20 15:30:45 GMT+8
+_SCALED = re.compile(r"-?\d[\d.:-]* (?!bytes)\S+$|20\d\d-\d\d-\d\d ")
+_GIST_MAX = 200
+
+
+def gist(rows: Iterable[Row]) -> str:
+    """What a message says, on one line: its values with their units, the first of them if they are many."""
+    parts: list[str] = []
+    length = 0
+    for row in rows:
+        envelope = row.name == "data_type" and row.type == "WORD"  # 子业务类型标识: the title has it
+        if row.depth or row.kind != "field" or not row.value or row.name in _PLUMBING or envelope:
+            continue
+        text = f"{row.name} {row.meaning if _SCALED.match(row.meaning) else row.value[:40]}"
+        length += len(text) + 2
+        if length > _GIST_MAX:
+            parts.append("…")
+            break
+        parts.append(text)
+    return ", ".join(parts)
+
+
 class _People(_Output):
     """Tables, or with ``brief`` one line a message; at the end the connections."""
 
@@ -200,7 +229,8 @@ class _People(_Output):
         connection, way = found.connection, found.direction
         place = f"{when(found.time)[:-6].replace('T', ' ')} #{connection.number} {connection.ends[way]} → {connection.ends[1 - way]} {connection.transport}"
         if self._brief:
-            text = f"{place}  {found.shown.title}" + (f"  ! {found.shown.problem}" if found.shown.problem else "")
+            said = gist(getattr(found.shown, "rows", ()))
+            text = f"{place}  {found.shown.title}" + (f"  {said}" if said else "") + (f"  ! {found.shown.problem}" if found.shown.problem else "")
             self._table.line(text)
             return
         self._table.note(place)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -97,8 +98,20 @@ def test_tables_for_people(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert any(line.endswith("#1 10.0.0.1:7808 → 10.0.0.7:40112 tcp") for line in lines)
     assert lines[-2:] == ["connections", f"#1 tcp 10.0.0.7:40112 → 10.0.0.1:7808: jt808, 5 packets, {len(HEARTBEAT)} bytes there, {len(ANSWER)} back"]
     status, out, _ = run(capsys, "decode", "--pcap", file, "--brief")
-    assert out.splitlines()[0].partition("tcp  ")[2].startswith("0x0002")
+    assert re.fullmatch(r"0x0002 .*\)  phone \d+, serial_no 7", out.splitlines()[0].partition("tcp  ")[2])
     assert len(out.splitlines()) == 4
+
+
+def test_a_line_for_a_message_has_its_values_with_their_units(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    location = bytes(8) + bytes.fromhex("01dcd8a0073ac0a0 0010 02d0 005a 261120153045".replace(" ", ""))
+    request = b"\x0810.0.0.1" + bytes.fromhex("0436 0000 01 02 01".replace(" ", ""))
+    frames = Header(0x0200, PHONE, 1).encode(location) + Header(0x9101, PHONE, 2).encode(request)
+    first, second, *_ = run(capsys, "decode", "--pcap", capture(tmp_path, Talk().open().up(frames).packets), "--brief")[1].splitlines()
+    assert first.partition("2013)  ")[2] == (
+        f"phone {PHONE}, serial_no 1, alarm_flags 0, status_flags 0, latitude 31.250592 °, longitude 121.290912 °, altitude 16 m, speed 72.0 km/h, "
+        "direction 90, time 2026-11-20 15:30:45 GMT+8"
+    )
+    assert second.partition("2013)  ")[2] == f"phone {PHONE}, serial_no 2, server_ip 10.0.0.1, tcp_port 1078, udp_port 0, channel 1, data_type 2, stream_type 1"
 
 
 def test_one_connection_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
