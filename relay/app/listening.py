@@ -82,6 +82,10 @@ class Listeners:
         """The socket of a key; None when it is switched off."""
         return self._bound.get(key)
 
+    def ports(self, key: str) -> list[int]:
+        """The ports of a key that names several (``bind`` was given ``key:NUMBER`` for each)."""
+        return [one.port for name, one in self._bound.items() if name.startswith(f"{key}:")]
+
     def port(self, key: str) -> int:
         """The port of a key; 0 when it is switched off."""
         bound = self._bound.get(key)
@@ -92,8 +96,14 @@ class Listeners:
         return list(self._bound.values())
 
     def described(self) -> str:
-        """``media.live_tcp_port 0.0.0.0:1078`` … of all that are adopted."""
-        return ", ".join(f"{one.wanted.key} {one.wanted.kind} {show(one.wanted.host, one.port)}" for one in self._bound.values() if one.listening)
+        """``media.live_tcp_port tcp 0.0.0.0:1078`` … of all that are adopted."""
+        lines: dict[str, str] = {}
+        for one in self._bound.values():
+            if one.listening:
+                key, _, many = one.wanted.key.partition(":")
+                place = show(one.wanted.host, one.port)
+                lines[key] = f"{lines[key].partition(' to ')[0]} to {one.port}" if many and key in lines else f"{key} {one.wanted.kind} {place}"
+        return ", ".join(lines.values())
 
     def stop(self, kind: str = "") -> Deferred[Any]:
         """Close those of a kind, or all; fires when they are closed. The UDP ones are also what we speak through: close them last."""

@@ -15,6 +15,7 @@ A section with a certificate speaks TLS on its ``tls_port``, and where that is 0
 from __future__ import annotations
 
 import random
+import secrets
 import socket
 import time
 from collections.abc import Callable
@@ -48,9 +49,11 @@ from relay.core.playback import Playbacks
 from relay.core.playback_session import PLAYBACK
 from relay.core.ptz import Ptz
 from relay.core.push import Pushes
+from relay.core.quirks import Quirks
 from relay.core.recordings import Recordings
 from relay.core.retention import Kept, Retention, by_time
 from relay.core.superiors import Superiors
+from relay.core.talk import Talks
 from relay.core.terminals import Terminals
 from relay.core.tokens import Signer
 from relay.core.tracks import Tracks, delete_old_positions
@@ -69,6 +72,7 @@ from relay.net.recorder import DatagramTaps, recorder_of
 from relay.net.rtmp import RtmpServer
 from relay.net.sink import make_sink
 from relay.net.superior809 import MainConnector, SublinkFactory
+from relay.net.talk1078 import TalkServer
 from relay.net.terminal808 import TerminalDatagrams, TerminalFactory, local_address_for
 from relay.net.tls import ReloadingCertificate, wrap
 from relay.net.webhook import webhook_post
@@ -147,6 +151,22 @@ class Parts:
         self.hooks = Hooks(settings.hook, webhook_post(reactor), self.events, clock, time.time, settings.http.advertise or socket.gethostname())
         self.rtmp = RtmpServer(clock, settings.rtmp, Plays(signer, resolver, self.live, time.time, self.hooks.permit), settings.limits.log_peer_s)
         self.orders = Orders(self.terminals, clock, self.events, self.audit.record)
+        self.quirks = Quirks(self.terminals, self.events, time.time)
+        self.talks = Talks(
+            settings.media,
+            self.terminals,
+            resolver,
+            self.quirks,
+            clock,
+            self.events,
+            time.time,
+            partial(secrets.token_hex, 8),
+            listeners.port("media.talk_tcp_port"),
+            listeners.ports("media.talk_extra_ports"),
+            self.audit.record,
+            settings.limits.log_peer_s,
+        )
+        self.talk_server = TalkServer(self.talks, self.recorder)
         self.ptz = Ptz(self.terminals, clock, self.events, settings.terminals.ptz_hold_s, self.audit.record)
         self.accounts = Accounts(store.users, signer, clock, time.time, store.changes)
         dialler = Dialler(reactor, clock, Fence(settings.rtmp.push_allow))
@@ -168,6 +188,7 @@ class Parts:
                 playbacks=self.playbacks,
                 orders=self.orders,
                 ptz=self.ptz,
+                talks=self.talks,
                 events=self.events,
                 superiors=self.superiors,
                 sinks=cast(SinkMaker, make_sink),  # the same in the words of either side
@@ -241,6 +262,9 @@ class Parts:
         for kind in ("live", "playback"):
             self._stream(f"media.{kind}_tcp_port", self.media.factory(kind, self.listeners.port(f"media.{kind}_tcp_port")))
             self._datagrams(f"media.{kind}_udp_port", partial(self._media_datagrams, kind))
+        self._stream("media.talk_tcp_port", self.talk_server.factory(self.listeners.port("media.talk_tcp_port")))
+        for number in self.listeners.ports("media.talk_extra_ports"):
+            self._stream(f"media.talk_extra_ports:{number}", self.talk_server.factory(number))
         self._stream("http.port", self.web.site)
         self._stream("http.tls_port", self.web.site)
         self._stream("rtmp.port", self.rtmp)
@@ -346,6 +370,7 @@ class Parts:
             self.retention.stop,
             self.playbacks.close,
             self.ptz.close,
+            self.talks.close,
             self.orders.close,
             self.pushes.close,
             self.live.close,

@@ -48,7 +48,10 @@ STOP_S = 9.0  #: for everything together; contract and operators' tools count on
 FIRST_LINK_S = 900  #: life of the first administrator's link
 
 #: listeners whose other side a later version brings; their ports are left alone
-NOT_LISTENING = ("media.talk_tcp_port", "media.talk_extra_ports", "http.platform_port")
+NOT_LISTENING = ("http.platform_port",)
+
+#: a key that names several ports; each is bound as ``key:NUMBER``
+MANY = "media.talk_extra_ports"
 
 #: what SIGHUP changes at once; everything else waits for the next start
 RELOADABLE = {"log.level", "log.format", "log.record", "auth.signing_key", "auth.signing_key_old", "auth.leeway_s"}
@@ -118,7 +121,11 @@ class Relay(MultiService):
 
     def wanted(self) -> Iterable[Wanted]:
         """The listeners that these settings ask for and this version serves."""
-        return (Wanted(key, kind, host, port) for key, kind, host, port in listeners(self.settings) if key not in NOT_LISTENING)
+        return (
+            Wanted(f"{key}:{port}" if key == MANY else key, kind, host, port)
+            for key, kind, host, port in listeners(self.settings)
+            if key not in NOT_LISTENING
+        )
 
     def privilegedStartService(self) -> None:
         """Bind all ports."""

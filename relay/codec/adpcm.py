@@ -14,8 +14,9 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
+from typing import Literal
 
-from relay.codec.pcm import innovation, to_bytes
+from relay.codec.pcm import innovation, samples, to_bytes
 from relay.errors import DecodeError, UsageError
 
 LAYOUTS = ("hisi", "ima-wav", "raw-dvi4", "rtp-dvi4")
@@ -115,6 +116,57 @@ class Decoder:
             out.append(predictor)
         _run(data[_STATE:], predictor, index, low_first, out)
         return out
+
+
+def _nibble(step: int, difference: int) -> int:
+    """The code whose difference comes nearest from below: sign, step, half of it, a quarter."""
+    code = 0
+    if difference < 0:
+        code, difference = 8, -difference
+    if difference >= step:
+        code |= 4
+        difference -= step
+    if difference >= step >> 1:
+        code |= 2
+        difference -= step >> 1
+    return code | (difference >= step >> 2)
+
+
+class Encoder:
+    """Codes frame after frame of one stream, for talking back to a terminal."""
+
+    def __init__(self, layout: str) -> None:
+        if layout not in LAYOUTS:
+            raise UsageError(f"no ADPCM layout {layout!r}")
+        self.layout = layout
+        self._predictor = self._index = 0
+
+    def reset(self) -> None:
+        """Forgets what runs on from frame to frame."""
+        self._predictor = self._index = 0
+
+    def encode(self, pcm: bytes) -> bytes:
+        """Signed 16 bit little-endian to one frame: an even number of samples, ``ima-wav`` one more."""
+        numbers = samples(pcm)
+        head = b""
+        if self.layout == "ima-wav" and numbers:
+            self._predictor = numbers.pop(0)
+        if self.layout != "raw-dvi4":
+            order: Literal["big", "little"] = "big" if self.layout == "rtp-dvi4" else "little"
+            head = self._predictor.to_bytes(2, order, signed=True) + bytes((self._index, 0))
+        predictor, base = self._predictor, self._index << 4
+        codes = []
+        for number in numbers:
+            code = _nibble(_STEPS[base >> 4], number - predictor)
+            change, base = _TABLE[base | code]
+            predictor = max(-32768, min(32767, predictor + change))
+            codes.append(code)
+        self._predictor, self._index = predictor, base >> 4
+        if len(codes) & 1:
+            codes.append(0)
+        pairs = zip(codes[::2], codes[1::2], strict=True)
+        packed = bytes(b << 4 | a for a, b in pairs) if self.layout == "ima-wav" else bytes(a << 4 | b for a, b in pairs)
+        return head + packed
 
 
 def _has_state(frames: Sequence[bytes]) -> bool:

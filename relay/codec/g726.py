@@ -19,11 +19,13 @@ In plain Python a sample costs some microseconds: a channel takes several per ce
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_right
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
 from relay.codec.pcm import innovation, to_bytes
+from relay.codec.pcm import samples as to_samples
 from relay.errors import UsageError
 
 RATES = {2: 16000, 3: 24000, 4: 32000, 5: 40000}  #: bits a sample to bit/s
@@ -39,6 +41,15 @@ _LEVELS: dict[int, tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]] = {
         (14, 14, 24, 39, 40, 41, 58, 100, 141, 179, 219, 280, 358, 440, 529, 696),
         (0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 2, 3, 4, 5, 6, 6),
     ),
+}
+
+
+#: By bits: the normalised log of a difference from which on the next larger code is sent (tables 5 to 8, left column)
+_DECISIONS: dict[int, tuple[int, ...]] = {
+    2: (261,),
+    3: (8, 218, 331),
+    4: (-124, 80, 178, 246, 300, 349, 400),
+    5: (-122, -16, 68, 139, 198, 250, 298, 339, 378, 413, 445, 475, 502, 528, 553),
 }
 
 
@@ -82,8 +93,21 @@ def unpack(data: bytes, bits: int, layout: str) -> list[int]:
     return codes
 
 
-class Decoder:
-    """One stream's decoder; its state runs on from block to block."""
+def pack(codes: Sequence[int], bits: int, layout: str) -> bytes:
+    """The other way; missing bits of the last byte are 0."""
+    value = 0
+    if layout == "le":
+        for code in reversed(codes):
+            value = value << bits | code
+        return value.to_bytes((len(codes) * bits + 7) // 8, "little")
+    for code in codes:
+        value = value << bits | code
+    size = (len(codes) * bits + 7) // 8
+    return (value << 8 * size - len(codes) * bits).to_bytes(size, "big")
+
+
+class _Adaptive:
+    """What coder and decoder have in common: predictor and quantiser that adapt by the codes alone. State runs on from block to block."""
 
     def __init__(self, bits: int, layout: str) -> None:
         if bits not in RATES or layout not in ("le", "be"):
@@ -104,17 +128,11 @@ class Decoder:
         self._pk1 = self._pk2 = False
         self._td = False
 
-    def decode(self, data: bytes) -> bytes:
-        """One block to signed 16 bit little-endian."""
-        return to_bytes(self.samples(data))
-
-    def samples(self, data: bytes) -> array[int]:
-        """One block's samples."""
-        return self.run(unpack(data, self.bits, self.layout))
-
-    def run(self, codes: Sequence[int]) -> array[int]:
-        """The samples of codes."""
+    def _run(self, codes: Sequence[int], sent: list[int] | None = None) -> array[int]:
+        """The samples of codes. With ``sent``, the codes of samples: they are appended to it, and what a decoder makes of them comes back."""
         table = _CODES[self.bits]
+        decisions = _DECISIONS[self.bits]
+        top = (1 << self.bits) - 1
         floats = _FLOAT
         leak = 8  # UPB: slower leakage at 40 kbit/s
         yu, yl, dms, dml, ap = self._yu, self._yl, self._dms, self._dml, self._ap
@@ -157,6 +175,17 @@ class Decoder:
             # fraction of YL takes part in the sum, where the Recommendation cuts it off before (a difference of one step at most)
             al = 64 if ap >= 256 else ap >> 2
             y = yl + (yu - (yl >> 6)) * al >> 6
+
+            if sent is not None:
+                # SUBTA, LOG, SUBTB, QUAN: the code of the sample. The code of all zeros is not sent but at 16 kbit/s
+                d = (code >> 2) - se
+                size = -d if d < 0 else d
+                exponent = size.bit_length() - 1 if size else 0
+                dln = (exponent << 7) + ((size << 7 >> exponent) & 127) - (y >> 2)
+                code = bisect_right(decisions, dln)
+                if d < 0 or (not code and top > 3):
+                    code = top - code
+                sent.append(code)
 
             # RECONST, ADDA, ANTILOG: the quantised difference DQ
             negative, dqln, w, f = table[code]
@@ -255,6 +284,32 @@ class Decoder:
         self._sr = [(r1, f1, n1), (r2, f2, n2)]
         self._pk1, self._pk2, self._td = pk1, pk2, td
         return out
+
+
+class Decoder(_Adaptive):
+    """One stream's decoder."""
+
+    def decode(self, data: bytes) -> bytes:
+        """One block to signed 16 bit little-endian."""
+        return to_bytes(self.samples(data))
+
+    def samples(self, data: bytes) -> array[int]:
+        """One block's samples."""
+        return self.run(unpack(data, self.bits, self.layout))
+
+    def run(self, codes: Sequence[int]) -> array[int]:
+        """The samples of codes."""
+        return self._run(codes)
+
+
+class Encoder(_Adaptive):
+    """One stream's coder, for talking back to a terminal."""
+
+    def encode(self, pcm: bytes) -> bytes:
+        """Signed 16 bit little-endian to one block; give it whole bytes of codes (8 samples) at a time."""
+        sent: list[int] = []
+        self._run(to_samples(pcm), sent)
+        return pack(sent, self.bits, self.layout)
 
 
 class Guess(NamedTuple):

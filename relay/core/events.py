@@ -26,6 +26,12 @@ ptz.stopped                   a rotation was stopped since nobody renewed it; ``
 ptz.not_stopped               alarm: that stop was not answered
 stream.not_found              a channel that does not run was asked for; ``who``, ``purpose``
 stream.connected              its media connection was admitted; ``peer``
+talk.began                    a terminal is in a call; ``id``, ``mode`` ("talk", "listen", "broadcast"), ``who`` holds the microphone
+talk.left                     it no longer is; ``reason``
+talk.ended                    the whole call is over; ``reason``
+talk.refused                  a connection on a talk port that belongs to no call
+talk.not_stopped              alarm: a terminal went on sending after its call had ended
+terminal.quirk                something peculiar was learnt of a terminal; ``quirk``, ``value``
 stream.started                first key frame (or first sound) of a channel
 stream.ended                  the channel has no media any more; ``reason``
 stream.unwatched              the last one who wanted the channel has gone
@@ -83,6 +89,7 @@ ALARMS = frozenset(
         "terminal.refused",
         "stream.not_stopped",
         "ptz.not_stopped",
+        "talk.not_stopped",
     }
 )
 

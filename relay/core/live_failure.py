@@ -139,6 +139,24 @@ def ended(sim: str, channel: int, cause: str, trace: Trace | None) -> StartFaile
     return StartFailed(503, "stream_ended", f"Channel {channel} of terminal {sim} was stopped: {cause}.", "", trace.missing if trace else "", trace)
 
 
+def no_talk_port(sim: str, trace: Trace) -> StartFailed:
+    """503: nothing to tell the terminal."""
+    return StartFailed(503, "no_talk_port", "No port for talking is open.", "Set media.talk_tcp_port or media.talk_extra_ports.", SENT, trace)
+
+
+def microphone_taken(sim: str, mode: str, who: str, since: str) -> StartFailed:
+    """409: a terminal has one call at a time."""
+    message = f"Terminal {sim} is in a call already: {mode} by {who} since {since}."
+    return StartFailed(409, "microphone_taken", message, "GET /api/v1/talks shows who talks; DELETE /api/v1/talks/{id} ends it.", REQUESTED)
+
+
+def talk_refused(sim: str, mode: str, result: int, trace: Trace) -> StartFailed:
+    """409: the terminal answered 0x9101 with a result other than 0."""
+    word = RESULT_WORDS.get(result, "unknown result")
+    hint = "It may have no loudspeaker or microphone there, or take another channel for it: try 1, 33, 36 or 37."
+    return StartFailed(409, "refused_by_terminal", f"Terminal {sim} refused the {mode}: result {result} ({word}).", hint, ANSWERED, trace)
+
+
 def _address_hint(told: str, terminal_host: str) -> str:
     host = told.rpartition(":")[0].strip("[]")
     try:

@@ -177,6 +177,19 @@ class _AvSound:
         return made
 
 
+class AacSound:
+    """PCM to raw frames of AAC, for a terminal that is talked to in it."""
+
+    def __init__(self, rate: int, bitrate: int = 24000) -> None:
+        config = AudioConfig("aac", rate, 1)
+        self._clock = SampleClock(rate)
+        self._sound = _AvSound(config, rate, bitrate)
+
+    def frames(self, sound: bytes) -> list[bytes]:
+        """Those that are complete with it."""
+        return [frame.data for frame in self._sound.encode(sound, self._clock, 0.0)]
+
+
 class _AvDecoder:
     """AAC, MP3, AMR or G.726 to PCM of a given rate through PyAV."""
 
@@ -212,6 +225,11 @@ class _AvDecoder:
         except self._av.FFmpegError as error:
             raise DecodeError(self._source.codec, 0, str(error)) from error
         return b"".join(out)
+
+
+def av_decoder(source: AudioConfig) -> PcmDecoder | None:
+    """A decoder to PCM of the source's own rate and channels, through PyAV; None for what it does not decode."""
+    return _AvDecoder(source, source.sample_rate, source.channels) if source.codec in AV_DECODERS else None
 
 
 class _Resampled:

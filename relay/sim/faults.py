@@ -47,6 +47,9 @@ FAULTS: Mapping[str, Kind] = {
     "playback-ends-live": Kind(None, "live media of a channel ends when playback of it begins"),
     "silent-end": Kind(None, "at the end of a recording keep the connection and fall silent"),
     "stall-media": Kind(10, "stop sending after so many seconds and keep the connection"),
+    "talk-silent": Kind(None, "send nothing when called"),
+    "talk-after-downlink": Kind(None, "speak only after something was heard"),
+    "talk-echo": Kind(None, "send back what is heard, instead of the tone"),
     # packets
     "wrong-sim": Kind(13900000000, "another terminal's SIM number in the packets", 0, 1e12),
     "sim-bytes": Kind(10, "a SIM field of so many bytes", 6, 10),

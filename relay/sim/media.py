@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import enum
 import random
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -22,7 +23,7 @@ from twisted.internet.interfaces import IConnector, IDelayedCall
 
 from relay.errors import FrameError
 from relay.jt808.messages.video import AvDataType
-from relay.jt1078.packet import STANDARD_BODY, DataType, build_packet, packetize, parse_packet, sim_field
+from relay.jt1078.packet import STANDARD_BODY, DataType, Packet, build_packet, packetize, parse_packet, sim_field
 from relay.sim.faults import Faults
 from relay.sim.links import open_datagrams
 from relay.sim.media_links import MediaDatagrams, MediaFactory
@@ -33,6 +34,8 @@ _BEHIND_S = 2.0
 #: downlink sound (talk, broadcast) that is not a whole packet yet
 _RECEIVE_MAX = 70000
 _TRANSPARENT_PT = 91
+#: downlink packets kept: 80 s of 40 ms blocks
+HEARD_KEPT = 2000
 _TRANSPARENT_EVERY_MS = 1000
 
 
@@ -72,6 +75,10 @@ class MediaStream:
         self.state = State.WAITING
         self.video = data_type in (AvDataType.AUDIO_VIDEO, AvDataType.VIDEO) and "no-video" not in faults
         self.audio = data_type in (AvDataType.AUDIO_VIDEO, AvDataType.TALK, AvDataType.LISTEN) and "no-audio" not in faults
+        talks = data_type == AvDataType.TALK
+        if talks and ("talk-silent" in faults or "talk-echo" in faults):
+            self.audio = False
+        self._waits_for_downlink = talks and "talk-after-downlink" in faults
         self.speed = 1.0
         self.keys_only = False
         self.transport_name = ""
@@ -82,6 +89,7 @@ class MediaStream:
         self.packets_received = 0
         self.bytes_received = 0
         self.last_received: bytes = b""  #: body of the last downlink packet
+        self.heard: deque[tuple[float, Packet]] = deque(maxlen=HEARD_KEPT)  #: (reactor time, packet) of the downlink
         self._reactor = reactor
         self._wall = wall
         self._source = source
@@ -262,7 +270,7 @@ class MediaStream:
         self._units = self._source.open(self.channel, self.sub, wall)
         if self.data_type == AvDataType.PASSTHROUGH:
             self._units = _transparent()
-        elif not self.video and not self.audio:
+        elif (not self.video and not self.audio) or self._waits_for_downlink:
             self._units = iter(())
         self._needs_key = self.video
         self._next = None
@@ -448,7 +456,19 @@ class MediaStream:
             self._inbox = self._inbox[packet.consumed :]
             self.packets_received += 1
             self.last_received = packet.body
+            self.heard.append((self._reactor.seconds(), packet))
+            if self._waits_for_downlink:
+                self._waits_for_downlink = False
+                self._begin()
+            if "talk-echo" in self._faults and self.state is State.SENDING:
+                self._echo(packet)
         self._inbox = self._inbox[-_RECEIVE_MAX:]
+
+    def _echo(self, packet: Packet) -> None:
+        """Fault: what the loudspeaker plays comes back by the microphone."""
+        stamp = round(self._wall() * 1000)
+        self._put(packetize(packet.body, sim=self._sim, channel=self.channel, pt=packet.pt, data_type=DataType.AUDIO, seq=self._seq, timestamp=stamp))
+        self._seq = (self._seq + 1) & 0xFFFF
 
     # ---- helpers ------------------------------------------------------------------------------------------------------------
 

@@ -1,18 +1,17 @@
 """The sound of the test card: a soft tone that changes its octave every second, coded as terminals code it.
 
 A cycle lasts two seconds (one second of the tone, one of its octave), begins with the clock's even second, and is coded once; what a
-terminal sends is the cycle over and over. G.711 and HiSilicon's ADPCM need nothing; G.726 and AAC need the media extra.
+terminal sends is the cycle over and over. AAC needs the media extra.
 """
 
 from __future__ import annotations
 
 import math
-import struct
 from array import array
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from relay.codec import g711, hisi, pcm
+from relay.codec import adpcm, g711, g726, hisi, pcm
 from relay.errors import RelayError, UsageError
 
 RATE = 8000
@@ -58,43 +57,6 @@ def _chunks(data: bytes, size: int) -> list[bytes]:
     return [data[i : i + size] for i in range(0, len(data), size)]
 
 
-def _adpcm(samples: array[int]) -> list[bytes]:
-    """HiSilicon's DVI4: predictor little-endian, step index, 0, then nibbles, the high one first; each block can be decoded alone."""
-    blocks = []
-    predictor = index = 0
-    for start in range(0, len(samples), BLOCK):
-        head = struct.pack("<hBB", predictor, index, 0)  # little-endian, as the chips write it
-        out = bytearray()
-        nibbles = []
-        for sample in samples[start : start + BLOCK]:
-            step = _STEPS[index]
-            difference = sample - predictor
-            code = 8 if difference < 0 else 0
-            difference = abs(difference)
-            change = step >> 3
-            for bit, part in ((4, step), (2, step >> 1), (1, step >> 2)):
-                if difference >= part:
-                    code |= bit
-                    difference -= part
-                    change += part
-            predictor = max(-32768, min(32767, predictor - change if code & 8 else predictor + change))
-            index = max(0, min(88, index + (-1, -1, -1, -1, 2, 4, 6, 8)[code & 7]))
-            nibbles.append(code)
-        for high, low in zip(nibbles[::2], nibbles[1::2], strict=True):
-            out.append(high << 4 | low)
-        blocks.append(head + bytes(out))
-    return blocks
-
-
-#: step sizes of IMA ADPCM
-_STEPS = (
-    *(7, 8, 9, 10, 11, 12, 13, 14, 16, 17, 19, 21, 23, 25, 28, 31, 34, 37, 41, 45, 50, 55, 60, 66, 73, 80, 88, 97, 107, 118, 130, 143, 157, 173),
-    *(190, 209, 230, 253, 279, 307, 337, 371, 408, 449, 494, 544, 598, 658, 724, 796, 876, 963, 1060, 1166, 1282, 1411, 1552, 1707, 1878, 2066),
-    *(2272, 2499, 2749, 3024, 3327, 3660, 4026, 4428, 4871, 5358, 5894, 6484, 7132, 7845, 8630, 9493, 10442, 11487, 12635, 13899, 15289, 16818),
-    *(18500, 20350, 22385, 24623, 27086, 29794, 32767),
-)
-
-
 def _with_pyav(codec: str, samples: array[int], bit_rate: int, repeat: int = 1) -> list[bytes]:
     """Packets of an encoder of PyAV."""
     try:
@@ -137,9 +99,10 @@ def sound(codec: str, channel: int = 1, hisi_header: bool = False) -> Sound:
     elif codec == "g711u":
         made = Sound(7, _chunks(g711.encode_u(pcm.to_bytes(samples)), BLOCK), block_ms, RATE)
     elif codec == "adpcm":
-        made = Sound(26, _adpcm(samples), block_ms, RATE)
+        dvi = adpcm.Encoder("hisi")
+        made = Sound(26, [dvi.encode(block) for block in _chunks(pcm.to_bytes(samples), 2 * BLOCK)], block_ms, RATE)
     elif codec == "g726":
-        made = Sound(8, _chunks(b"".join(_with_pyav("g726le", samples, 32000)), BLOCK // 2), block_ms, RATE)
+        made = Sound(8, _chunks(g726.Encoder(4, "le").encode(pcm.to_bytes(samples)), BLOCK // 2), block_ms, RATE)
     elif codec == "aac":
         # eight cycles are 125 frames of 1,024 samples exactly; the first one the encoder gives lies before the beginning
         made = Sound(19, [adts(frame) for frame in _with_pyav("aac", samples, 24000, 8)[1:126]], 1024 * 1000 / RATE, RATE)

@@ -140,7 +140,8 @@ class Authenticator:
     def _media(self, call: Call, header: str, address: str) -> Principal:
         client = call.request.address
         name, channel = call.path.get("sim", ""), call.path.get("channel", "").lstrip("0") or "0"
-        paths = [f"playback/{call.path['id']}"] if "id" in call.path else []
+        kind = "talk" if call.route.path.startswith("/talk/") else "playback"
+        paths = [f"{kind}/{call.path['id']}"] if "id" in call.path else []
         if not paths:
             sim = self._names.quick(name)
             paths = [f"{each}_{channel}" for each in (name, *(self._names.all_of(sim) if sim is not None else ()))]

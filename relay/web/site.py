@@ -20,6 +20,7 @@ from relay.core.ptz import Ptz
 from relay.core.push import Pushes
 from relay.core.recordings import Recordings as Searches
 from relay.core.superiors import Superiors
+from relay.core.talk import Talks
 from relay.core.terminals import Terminals
 from relay.core.tokens import Signer
 from relay.core.tracks import Tracks
@@ -40,6 +41,7 @@ from relay.web.api_relay import RelayApi
 from relay.web.api_stored import StoredApi
 from relay.web.api_streams import StreamApi
 from relay.web.api_superiors import SuperiorApi
+from relay.web.api_talk import TalkApi
 from relay.web.api_terminals import TerminalApi, request_problem, store_problem
 from relay.web.auth import Authenticator
 from relay.web.connection import SinkMaker
@@ -74,6 +76,7 @@ class WebParts:
     playbacks: Playbacks
     orders: Orders
     ptz: Ptz
+    talks: Talks
     events: Events
     sinks: SinkMaker  #: ``relay.net.sink.make_sink``
     version: str
@@ -129,6 +132,7 @@ class Web:
                 *AccountApi(parts.accounts, parts.signer, settings.auth, parts.wall).routes(),
                 *TerminalApi(names, parts.rows, parts.terminals, parts.hub, parts.orders, parts.wall).routes(),
                 *OrderApi(parts.orders, parts.ptz, names).routes(),
+                *TalkApi(parts.talks, names, addresses, parts.signer, settings.auth, settings.http, parts.sinks, parts.wall).routes(),
                 *self.live.routes(),
                 *StoredApi(parts.searches, parts.playbacks, names, addresses).routes(),
                 *StreamApi(parts.hub, parts.wall, self.live.end).routes(),
@@ -176,6 +180,7 @@ class Web:
         gauges: dict[str, tuple[str, Callable[[], float]]] = {
             "terminals_online": ("Terminals that are online", lambda: terminals.online_count),
             "terminals_unregistered": ("JT/T 808 links that have not authenticated", lambda: terminals.unregistered_count),
+            "talk_calls": ("Terminals in a call: talk, listening, broadcast", lambda: parts.talks.active),
             "live_channels": ("Live channels that are not idle", lambda: parts.live.active),
             "playbacks": ("Playback sessions that are not over", lambda: sum(1 for _ in parts.playbacks.running())),
             "http_connections": ("HTTP and WebSocket connections, viewers included", lambda: self.site.open),
@@ -198,6 +203,7 @@ class Web:
         }
         by_word = {
             "terminal_events": ("What happened to JT/T 808 links", lambda: terminals.counts),
+            "talk_events": ("Calls begun, and how they failed", lambda: parts.talks.counts),
             "live_events": ("Starts of channels and how they failed", lambda: parts.live.counts),
             "playback_events": ("Starts of playbacks and how they failed", lambda: parts.playbacks.counts),
             "search_events": ("Searches of recordings, and answers nobody waited for", lambda: parts.searches.counts),

@@ -17,7 +17,9 @@ from relay.core.live import Live, MediaPorts
 from relay.core.orders import Orders
 from relay.core.playback import Playbacks
 from relay.core.ptz import Ptz
+from relay.core.quirks import Quirks
 from relay.core.recordings import Recordings
+from relay.core.talk import Talks
 from relay.core.tokens import Signer
 from relay.hub.formats import Options
 from relay.hub.ingest import Ingest
@@ -147,6 +149,11 @@ class Relay(Server):
         searches.claim = self.playbacks.claim
         self.orders = Orders(self.core.terminals, self.clock, self.core.events)
         self.ptz = Ptz(self.core.terminals, self.clock, self.core.events)
+        self.quirks = Quirks(self.core.terminals, self.core.events, self.wall)
+        self.talks = Talks(
+            self.settings.media, self.core.terminals, resolver, self.quirks, self.clock, self.core.events, self.wall, lambda: "0123456789abcdef",
+            1278, range(1279, 1282),
+        )  # fmt: skip
         self.problems: list[str] = []
         self.sinks: list[MemorySink] = []
         self.transports: list[MemoryTransport] = []
@@ -155,7 +162,7 @@ class Relay(Server):
                 settings=self.settings, clock=self.clock, wall=self.wall, signer=self.signer, accounts=self.accounts,
                 rows=self.rows, terminals=self.core.terminals, resolver=resolver, hub=self.hub, live=self.live,
                 searches=searches, playbacks=self.playbacks,
-                orders=self.orders, ptz=self.ptz, events=self.core.events, sinks=sinks or self.make_sink, version="1.2.3",
+                orders=self.orders, ptz=self.ptz, talks=self.talks, events=self.core.events, sinks=sinks or self.make_sink, version="1.2.3",
                 problems=lambda: self.problems, pages={"index.html": Page(b"<html>", "text/html; charset=utf-8", '"tag"')},
                 **(more(self) if more is not None else {}),
             )
@@ -238,6 +245,7 @@ class Relay(Server):
         self.web.close()
         self.playbacks.close()
         self.ptz.close()
+        self.talks.close()
         self.orders.close()
         self.live.close()
         self.hub.close()

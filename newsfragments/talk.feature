@@ -1,0 +1,1 @@
+Talk, listen and broadcast: `POST …/talk` and `/api/v1/broadcasts` name a WebSocket that carries PCM; terminals are spoken to in their own codec and block (G.711, G.726, ADPCM, linear, AAC by the media extra), on `media.talk_tcp_port` and `media.talk_extra_ports`, with one microphone a terminal and a delay that does not grow.
