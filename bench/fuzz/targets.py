@@ -608,3 +608,5 @@ TARGETS: dict[str, type[Target]] = {
     cls.name: cls
     for cls in (Jt808, Jt808Body, Session808, Attachment, Jt809, Jt809Body, Jt1078, Datagrams1078, IngestedFrames, Captures, Scrub, Pasted)
 }
+
+import targets_rtmp  # noqa: E402, F401 - adds its own to the table, and wants what is above

@@ -19,14 +19,20 @@ def fuzz(tmp_path: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=110, cwd=tmp_path)
 
 
-@pytest.mark.parametrize("target", ["jt808", "session808", "attachment", "jt809", "jt809-body", "jt1078", "jt1078udp", "pcap", "scrub", "hex"])
+TARGETS = [
+    "jt808", "session808", "attachment", "jt809", "jt809-body", "jt1078", "jt1078udp", "pcap", "scrub", "hex",
+    "rtmp", "rtmp-push", "amf0",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("target", TARGETS)
 def test_nothing_is_found(tmp_path: Path, target: str) -> None:
     shared("vectors/jt809.jsonl")
     result = fuzz(tmp_path, target, "--count", "3000", "--seed", "809")
     assert (result.returncode, result.stderr) == (0, "")
     line = json.loads(result.stdout)
     assert line["inputs"] == 3000
-    assert line["seeds"] > 40
+    assert line["seeds"] > (4 if target.startswith(("rtmp", "amf0")) else 40)
 
 
 def test_guided_by_the_lines_that_are_reached(tmp_path: Path) -> None:
