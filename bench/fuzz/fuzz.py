@@ -246,7 +246,8 @@ def work(name: str, vectors: Path, seed: int, args: argparse.Namespace, out: Pat
     ledger = Ledger(name, out, args.keep_going)
     try:
         try:
-            line["worst_ratio"] = max(linear(target), key=lambda one: one["ratio"], default=None)
+            if not args.bulk:
+                line["worst_ratio"] = max(linear(target), key=lambda one: one["ratio"], default=None)
         except Found as found:
             ledger.take(found)
         if args.guided:

@@ -410,6 +410,8 @@ def _data_rows(one: Explained, cls: type[Body], data: bytes, edition: int, start
         one.notes.append(cls.NOTE)
     if taken.record.edition not in (edition, 2011, 2019):
         one.notes.append("the layout is that of a dialect, told by its length")
+    elif taken.record.edition != edition:
+        one.notes.append(f"the body has the layout of {taken.record.edition}, told by its length")
     if taken.error is not None:
         one.problem = str(DecodeError(taken.error.where, taken.error.offset + start, taken.error.problem))
 

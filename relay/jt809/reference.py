@@ -42,7 +42,10 @@ Where editions have different envelopes, the bytes decide, since there are links
 
 ## Dialects (方言)
 
-Layouts beside the two editions, told by the lengths in a body; what was read in one is written in it again.
+Layouts beside the two editions, told by the lengths in a body; what was read in one is written in it again. `encode` writes one when `layout` stands beside the
+fields of the data: 2011 or 2019 for the other edition's, 2012 for the supplement's, 2020 for the variants of 2019; `decode --exact` says it. A message of
+2019 alone, and one whose size is that of the other edition, is read as what it is on every link. For a superior that wants 0x1701 with 167 bytes:
+`passwords_in_envelope`.
 
 | message | dialect |
 | --- | --- |

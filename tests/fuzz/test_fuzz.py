@@ -35,6 +35,14 @@ def test_nothing_is_found(tmp_path: Path, target: str) -> None:
     assert line["seeds"] > (4 if target.startswith(("rtmp", "amf0")) else 40)
 
 
+@pytest.mark.parametrize("target", ["jt808", "jt809", "jt1078"])
+def test_many_inputs_through_one_framer(tmp_path: Path, target: str) -> None:
+    shared("vectors/jt809.jsonl")
+    result = fuzz(tmp_path, target, "--bulk", "--count", "3000", "--seed", "809")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert json.loads(result.stdout)["inputs"] >= 3000
+
+
 def test_guided_by_the_lines_that_are_reached(tmp_path: Path) -> None:
     shared("vectors/jt809.jsonl")
     result = fuzz(tmp_path, "jt809", "--count", "300", "--seed", "1", "--guided")

@@ -48,7 +48,7 @@ def test_layouts_that_lengths_tell_are_among_the_dialects_and_not_in_the_columns
             assert f"0x{cls.KEY[1]:04X}" in dialects, cls.__name__
     heads = set(re.findall(r"^\| (?:offset|(.+?): offset)", text, re.M))
     assert heads == {"", "2011"}
-    assert not re.search(r"\b(2012|2020|3064|3129)\b", text)
+    assert not re.search(r"\b(2012|2020|3064|3129)\b", text.replace(dialects, ""))
 
 
 BODIES: dict[str, Callable[[int], bytes]] = {
