@@ -125,8 +125,6 @@ class Parts:
         self.registry = Registry(clock, Options.of(settings), self.merge, self._ingest, transcoders=self.transcoders, wall=time.time)
         self.media = MediaServer(reactor, clock, self.registry, settings.media, settings.limits.log_peer_s)
         self.recorder = self.media.recorder = recorder_of(settings.log, time.time)
-        self.superior_store = SuperiorStore(data_directory(settings) / SUPERIORS) if settings.superior else None
-        self.superiors = self._superiors()
         admission = Admission(self.terminals, resolver, clock, self.events, settings.media.unrequested)
         ports = MediaPorts(listeners.port("media.live_tcp_port"), listeners.port("media.live_udp_port"))
         self.live = Live(
@@ -167,6 +165,8 @@ class Parts:
             settings.limits.log_peer_s,
         )
         self.talk_server = TalkServer(self.talks, self.recorder)
+        self.superior_store = SuperiorStore(data_directory(settings) / SUPERIORS) if settings.superior else None
+        self.superiors = self._superiors()
         self.ptz = Ptz(self.terminals, clock, self.events, settings.terminals.ptz_hold_s, self.audit.record)
         self.accounts = Accounts(store.users, signer, clock, time.time, store.changes)
         dialler = Dialler(reactor, clock, Fence(settings.rtmp.push_allow))
@@ -220,6 +220,7 @@ class Parts:
             self.events,
             MainConnector(self.reactor, self.clock, self.recorder),
             lambda one: self.listeners.port(sublink_key(one)),
+            self.orders,
             settings.limits.log_peer_s,
         )
         register_duties(superiors)

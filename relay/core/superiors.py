@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 from relay.core.alarm_types import alarm_table, alarms_of
 from relay.core.alias import tidy_plate
 from relay.core.events import Events
+from relay.core.orders import Orders
 from relay.core.positions import BASE_SIZE, batch, block_2011
 from relay.core.superior import LAST_WORDS_S, Superior
 from relay.core.superior_link import SuperiorLink, Wire
@@ -72,6 +73,7 @@ class Superiors:
         events: Events,
         connector: Connector,
         sublink_port: Callable[[Settings], int],
+        orders: Orders,
         log_peer_s: float = 1.0,
     ) -> None:
         self.terminals = terminals
@@ -81,6 +83,7 @@ class Superiors:
         self.wall = wall
         self.events = events
         self.connector = connector
+        self.orders = orders  #: what has terminals do something, and writes down who wanted it
         self.uplink = Uplink()
         self.peer_log = PeerLog(log, clock.seconds, log_peer_s)
         self.uplink.warn = self.peer_log.warn

@@ -19,10 +19,12 @@ from twisted.logger import Logger
 
 from relay.core.events import BEIJING
 from relay.core.link import RefusedError, RequestError, TerminalOfflineError
+from relay.core.orders import NotPossibleError
 from relay.core.positions import block_2011, block_2019, tail_2019
 from relay.core.superior_vehicles import Vehicle, cut_text
 from relay.core.terminal_state import Terminal
 from relay.core.uplink import Reply, Request
+from relay.errors import RelayError
 from relay.jt808.messages.data import DriverIdentity, DriverIdentityQuery, RecorderData, RecorderQuery
 from relay.jt808.messages.multimedia import MultimediaData, TakePhoto, TakePhotoResponse
 from relay.jt808.messages.parameters import TerminalControl
@@ -88,12 +90,14 @@ class _Vehicles:
         superior.counts["requests for unknown vehicles"] += 1
         return None
 
-    async def _ask(self, superior: Superior, vehicle: Vehicle | None, message: Any, timeout_s: float = REQUEST_S) -> Any:
-        """The terminal's answer; a RequestError when it did not do it."""
+    async def _ask(self, superior: Superior, request: Request, vehicle: Vehicle | None, message: Any, timeout_s: float = REQUEST_S) -> Any:
+        """The terminal's answer; a RequestError when it did not do it, NotPossibleError when its edition cannot."""
         if vehicle is None:
             raise TerminalOfflineError("", "no such vehicle")
         superior.counts["requests to terminals"] += 1
-        return await self.hub.terminals.request(vehicle.sim, message, timeout_s)
+        # the superior is the one who decides: what is dangerous is not asked back, but written down under its name
+        who, note = f"superior:{superior.name}", f"0x{request.kind:04X}"
+        return await self.hub.orders.ask(vehicle.sim, message, who, timeout_s=timeout_s, confirm=True, note=note)
 
     # ---- supervision ------------------------------------------------------------------------------------------------------
 
@@ -103,9 +107,9 @@ class _Vehicles:
         if not isinstance(data, ListenRequest):
             return
         try:
-            await self._ask(superior, self._find(superior, request), CallBack(flag=1, phone=str(data.monitor_tel)))
+            await self._ask(superior, request, self._find(superior, request), CallBack(flag=1, phone=str(data.monitor_tel)))
             result = 0
-        except RequestError as problem:
+        except (RequestError, NotPossibleError) as problem:
             result = _told(superior, request, problem)
         reply(ListenAnswer(result=result))
 
@@ -116,9 +120,9 @@ class _Vehicles:
             return
         flags = 0x0C | (0 if data.msg_priority else 1)
         try:
-            await self._ask(superior, self._find(superior, request), TextMessage(flags=flags, text=data.msg_content))
+            await self._ask(superior, request, self._find(superior, request), TextMessage(flags=flags, text=data.msg_content))
             result = 0
-        except RequestError as problem:
+        except (RequestError, NotPossibleError) as problem:
             result = _told(superior, request, problem)
         reply(TextAnswer(msg_id=data.msg_sequence if superior.body_edition < 2019 else None, result=result))
 
@@ -135,10 +139,10 @@ class _Vehicles:
         frame = b""
         try:
             query = RecorderQuery(command=data.command_type, data=block)
-            answer = await self._ask(superior, self._find(superior, request), query, RECORDER_S)
+            answer = await self._ask(superior, request, self._find(superior, request), query, RECORDER_S)
             if isinstance(answer, RecorderData):
                 frame = answer.data
-        except RequestError as problem:
+        except (RequestError, NotPossibleError) as problem:
             _told(superior, request, problem)
         reply(RecorderAnswer(command_type=data.command_type, traveldata_info=frame))
 
@@ -158,9 +162,9 @@ class _Vehicles:
             vehicle.terminal.manufacturer, minutes,
         )  # fmt: skip
         try:
-            await self._ask(superior, vehicle, TerminalControl(command=2, command_params=";".join(str(word) for word in words)))
+            await self._ask(superior, request, vehicle, TerminalControl(command=2, command_params=";".join(str(word) for word in words)))
             result = 0
-        except RequestError as problem:
+        except (RequestError, NotPossibleError) as problem:
             _told(superior, request, problem)
             result = 2
         reply(EmergencyAnswer(result=result))
@@ -192,8 +196,8 @@ class _Vehicles:
                 saturation=64, chroma=127,
             )  # fmt: skip
             try:
-                answer = await self._ask(superior, vehicle, take)
-            except RequestError as problem:
+                answer = await self._ask(superior, request, vehicle, take)
+            except (RequestError, NotPossibleError) as problem:
                 _told(superior, request, problem)
                 flag = OFFLINE if isinstance(problem, TerminalOfflineError) else NOT_SUPPORTED if _unsupported(problem) else OTHER
                 reply(self._photo_answer(superior, vehicle, data, flag))
@@ -235,10 +239,10 @@ class _Vehicles:
         identity = vehicle.driver if vehicle is not None else None
         if vehicle is not None and (identity is None or getattr(request.data, "flag", 0) == 1):
             try:
-                answer = await self._ask(superior, vehicle, DriverIdentityQuery())
+                answer = await self._ask(superior, request, vehicle, DriverIdentityQuery())
                 if isinstance(answer, DriverIdentity):
                     identity = vehicle.driver = answer
-            except RequestError as problem:
+            except (RequestError, NotPossibleError) as problem:
                 _told(superior, request, problem)
         reply(DriverInfoAnswer(**_driver(identity, superior.body_edition)))
 
@@ -298,14 +302,14 @@ def _bcd(unix: int) -> bytes:
         return bytes(6)
 
 
-def _unsupported(problem: RequestError) -> bool:
-    return isinstance(problem, RefusedError) and problem.result == 3
+def _unsupported(problem: RelayError) -> bool:
+    return isinstance(problem, NotPossibleError) or (isinstance(problem, RefusedError) and problem.result == 3)
 
 
-def _told(superior: Superior, request: Request, problem: RequestError) -> int:
+def _told(superior: Superior, request: Request, problem: RelayError) -> int:
     """Note why a terminal did not do it; gives the standard's "failed"."""
-    superior.counts[f"terminal: {problem.code}"] += 1
-    superior.hub.peer_log.info(superior.name, "superior {name}: 0x{kind:04X}: {problem}", name=superior.name, kind=request.kind, problem=problem.message)
+    superior.counts[f"terminal: {problem.code if isinstance(problem, RequestError) else 'not_possible'}"] += 1
+    superior.hub.peer_log.info(superior.name, "superior {name}: 0x{kind:04X}: {problem}", name=superior.name, kind=request.kind, problem=str(problem))
     return 1
 
 

@@ -30,6 +30,8 @@ _2019 = struct.Struct(">IIHI3sBIQ")
 LINK_MESSAGES = frozenset({*range(0x1001, 0x1009), *range(0x9001, 0x9009)})
 #: keep-alive requests that nobody has answered are remembered up to here: three minutes of silence end the link long before
 _PROBES_MAX = 256
+#: frames that are written with one key; any key of 32 bits is legal for each frame
+FRAMES_A_KEY = 64
 _EMPTY = b""
 
 
@@ -181,6 +183,9 @@ class Link:
         self._events: list[Event] = []
         self._out: list[bytes] = []
         self._key = seed & 0xFFFFFFFF
+        self._stream: cipher.Keystream | None = None
+        self._rekey_at = 0
+        self._version = bytes(options.version)
         self._probes: deque[int] = deque(maxlen=_PROBES_MAX)
         self.confirmed = 0  #: of our bytes so many have certainly been read by the superior
 
@@ -279,10 +284,14 @@ class Link:
         sn = self.serials.next(kind)
         flag = key = 0
         if options.encrypt and options.keys is not None and body:
-            key = self._key = (self._key * 1664525 + 1013904223) & 0xFFFFFFFF
-            flag = 1
-            body = cipher.apply(options.keys, key, body)
-        version = bytes(options.version)
+            stream = self._stream
+            if stream is None or self.frames_out >= self._rekey_at:
+                self._key = (self._key * 1664525 + 1013904223) & 0xFFFFFFFF
+                stream = self._stream = cipher.Keystream(options.keys, self._key)
+                self._rekey_at = self.frames_out + FRAMES_A_KEY
+            flag, key = 1, stream.key
+            body = stream.apply(body)
+        version = self._version
         if options.edition >= 2019:
             seconds = max(0, int(now + self.epoch))
             head = _2019.pack(34 + len(body), sn, msg_id, options.access_code, version, flag, key, seconds)

@@ -93,6 +93,7 @@ class SubLink(Link):
 
     def _choose(self, one: Candidate) -> None:
         self._chosen, self.options, self.serials = one, one.options, one.serials
+        self._version = bytes(one.options.version)
 
     def _verdict(self, business: Business) -> tuple[int, str]:
         expected = self._chosen.verify_code()

@@ -7,6 +7,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, fail, succeed
 
+from relay.core.orders import Orders
 from relay.core.superior import Superior
 from relay.core.superior_link import SuperiorLink
 from relay.core.superiors import Superiors
@@ -135,12 +136,14 @@ class SuperiorWorld(World):
     def __init__(self, folder: Path, *settings: Settings, start: bool = True, **more: Any) -> None:
         super().__init__(**more)
         self.attempts: list[Superior] = []
+        self.audit: list[tuple[str, str, str, str]] = []
         store = SuperiorStore(folder / "superiors.db")
         self.database = SyncDatabase(folder / "superiors.db")
         store.database = self.database  # type: ignore[assignment]
         self.rows.resolve = lambda name: succeed(next((row for row in self.rows.rows.values() if name == row.plate), None))  # type: ignore[attr-defined]
         self.superiors = Superiors(
-            settings, self.terminals, self.rows, store, self.clock, self.wall, self.events, self, lambda one: one.sublink_port or 0  # type: ignore[arg-type]
+            settings, self.terminals, self.rows, store, self.clock, self.wall, self.events, self, lambda one: one.sublink_port or 0,  # type: ignore[arg-type]
+            Orders(self.terminals, self.clock, self.events, lambda *entry: self.audit.append(entry)),
         )  # fmt: skip
         register_duties(self.superiors)
         if start:

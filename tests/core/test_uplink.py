@@ -244,6 +244,7 @@ def test_emergency_access(scene: Scene) -> None:
     assert str(message.command_params).split(";") == ["0", "00" * 10, "CMNET", "u", "p", "198.51.100.7", "7000", "7001", "ABCDE", "120"]
     scene.device.answer(header)
     assert scene.new.answer(0x1505).result == 0
+    assert [(who, action) for who, action, *_ in scene.world.audit] == [("superior:b", "message")]
 
 
 def test_a_photo(scene: Scene) -> None:

@@ -337,3 +337,25 @@ def test_vectors_through_a_link(vector: dict[str, Any]) -> None:
             assert [event.business.fields() for event in received] == [vector["fields"]["body"]]
             assert received[0].header.msg_sn == header["msg_sn"]
         assert link.phase is not Phase.NEW
+
+
+def test_a_kept_keystream_is_the_same_cipher() -> None:
+    from relay.jt809.cipher import Keystream, apply
+
+    stream = Keystream(KEYS, 256178)
+    assert stream.apply(bytes(range(1, 8))).hex() == "d34c7078a73a41"
+    for size in (0, 1, 300, 7, 1000):
+        data = bytes(at & 0xFF for at in range(size))
+        assert stream.apply(data) == apply(KEYS, 256178, data)
+
+
+def test_keys_change_and_every_frame_can_be_read() -> None:
+    link = main_link(NEW)
+    for number in range(200):
+        link.send_body(0x1200, 0x1202, bytes((number,)) * (number + 1), 1.0)
+    seen = set()
+    for number, one in enumerate(framing.Deframer().feed(link.bytes_to_send())):
+        header, body, _ = decode_frame(one, 2019, KEYS)
+        assert body == bytes((number,)) * (number + 1)
+        seen.add(header.encrypt_key)
+    assert len(seen) in (3, 4, 5)
