@@ -118,7 +118,9 @@ class Process:
 class Product:
     """A relay of its own: configuration, store and ports; ``with Product(tmp_path) as relay``."""
 
-    def __init__(self, folder: Path, pushes: tuple[dict[str, Any], ...] = (), **sections: dict[str, Any]) -> None:
+    def __init__(
+        self, folder: Path, pushes: tuple[dict[str, Any], ...] = (), superiors: tuple[dict[str, Any], ...] = (), **sections: dict[str, Any]
+    ) -> None:
         self.folder = folder
         self.ports = {
             name: free_port(socket.SOCK_DGRAM if "udp" in name else socket.SOCK_STREAM)
@@ -144,6 +146,7 @@ class Product:
             values.setdefault(section, {}).update(entries)
         self.config = folder / "jt1078relay.toml"
         tables = [(f"[{name}]", section) for name, section in values.items()] + [("[[push]]", push) for push in pushes]
+        tables += [("[[superior]]", superior) for superior in superiors]
         self.config.write_text(
             "".join(f"{head}\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in table.items()) for head, table in tables),
             encoding="utf-8",
