@@ -45,6 +45,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add("--edition", type=int, choices=(2011, 2013, 2019), default=2013, help="of JT/T 808 (default %(default)s)")
     add("--channels", type=_channels, default=(1, 2, 3, 4), metavar="N|LIST", help="how many channels, or which: 4, or 1,2,5 (default 4)")
     add("--recordings", type=_positive, default=48, metavar="N", help="half-hour recordings of each channel (default %(default)s: a day)")
+    add("--upload-format", choices=("h264", "jt1078"), default="h264", help="of files uploaded for 0x9206: a byte stream, or packets (default %(default)s)")
     add("--plate", default="粤B{tail}", help="plate; {tail} is the end of the number (default %(default)s)")
     add("--plate-color", type=int, default=2, metavar="N", help="1 blue, 2 yellow, 3 black, 4 white, 5 green (default %(default)s)")
     add("--code", default="", metavar="CODE", help="authentication code from an earlier registration: authenticate without registering")
@@ -146,6 +147,7 @@ class _Run:
             edition=args.edition,
             channels=args.channels,
             recordings=args.recordings,
+            upload_format=args.upload_format,
             plate=args.plate,
             plate_color=args.plate_color,
             auth_code=args.code,

@@ -9,6 +9,7 @@
 | 0x9205 | 0x1205 | lists half-hour recordings, of the last day unless told otherwise |
 | 0x9201 | 0x1205, then a media connection | sends the test card with the clock of that time |
 | 0x9202 | 0x0001 | pauses, resumes, ends, speeds up, seeks, key frames only |
+| 0x9206, 0x9207 | 0x0001 | uploads by FTP, then 0x1206; pauses, goes on, cancels |
 | 0x8103, 0x8104, 0x8106 | 0x0001, 0x0104 | keeps parameters; heartbeat and report interval are obeyed |
 | 0x8105 | 0x0001 | 4 reset, 6 and 7: reconnects |
 | 0x8107 | 0x0107 | |
@@ -30,6 +31,7 @@ from relay.jt808.messages.general import Result
 from relay.jt808.messages.video import AvCommand, AvDataType, CloseType, PlaybackControlCode, StreamType
 from relay.jt808.params import PARAMETERS, AvChannel, AvChannels, AvParameters
 from relay.jt808.session_events import Received
+from relay.sim.uploads import SimulatedUpload, files_of
 from relay.sim.vehicle import bcd_time, from_bcd
 from relay.sim.vehicle import location as as_location
 
@@ -44,7 +46,7 @@ _SPEEDS = {0: 1.0, 1: 1.0, 2: 2.0, 3: 4.0, 4: 8.0, 5: 16.0}
 Handler = Callable[["SimulatedTerminal", Header, Any], None]
 _HANDLERS: dict[int, Handler] = {}
 #: asked again with the same serial: answered again, not done again
-_ACTS = frozenset({0x9101, 0x9102, 0x9201, 0x9202, 0x8105})
+_ACTS = frozenset({0x9101, 0x9102, 0x9201, 0x9202, 0x9206, 0x9207, 0x8105})
 
 
 def on(*msg_ids: int) -> Callable[[Handler], Handler]:
@@ -247,6 +249,33 @@ def _playback_control(terminal: SimulatedTerminal, header: Header, message: vide
         terminal.answer(header, Result.NOT_SUPPORTED)
         return
     terminal.answer(header)
+
+
+# uploads ----------------------------------------------------------------------------------------------------------------------------
+
+
+@on(0x9206)
+def _upload(terminal: SimulatedTerminal, header: Header, message: video.FileUpload) -> None:
+    terminal.answer(header)
+    found = list(_recordings(terminal, message.channel, from_bcd(message.start_time), from_bcd(message.end_time)))
+    upload = SimulatedUpload(terminal, header.serial, message, files_of(terminal, message, found), terminal.tell)
+    terminal.uploads = {**(terminal.uploads or {}), header.serial: upload}
+    terminal.later(0.05, upload.begin)
+
+
+@on(0x9207)
+def _upload_control(terminal: SimulatedTerminal, header: Header, message: video.FileUploadControl) -> None:
+    upload = (terminal.uploads or {}).get(message.reply_serial)
+    if upload is None or upload.state in ("done", "failed", "cancelled"):
+        terminal.answer(header, Result.FAILURE)
+        return
+    terminal.answer(header)
+    if message.command == video.UploadCommand.PAUSE:
+        upload.pause()
+    elif message.command == video.UploadCommand.RESUME:
+        upload.resume()
+    else:
+        upload.cancel()
 
 
 # parameters and attributes ----------------------------------------------------------------------------------------------------------

@@ -50,6 +50,12 @@ FAULTS: Mapping[str, Kind] = {
     "talk-silent": Kind(None, "send nothing when called"),
     "talk-after-downlink": Kind(None, "speak only after something was heard"),
     "talk-echo": Kind(None, "send back what is heard, instead of the tone"),
+    # uploads
+    "upload-never": Kind(None, "agree to 0x9206 and never connect"),
+    "upload-stops": Kind(50, "stop after so many per cent of the first file, until told to resume", 0, 100),
+    "upload-fails": Kind(None, "send everything, and report a failure (0x1206 result 1)"),
+    "upload-unconfirmed": Kind(None, "send everything, and no 0x1206"),
+    "upload-rate": Kind(100000, "send so many bytes a second", 1),
     # packets
     "wrong-sim": Kind(13900000000, "another terminal's SIM number in the packets", 0, 1e12),
     "sim-bytes": Kind(10, "a SIM field of so many bytes", 6, 10),

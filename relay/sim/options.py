@@ -16,6 +16,7 @@ class TerminalOptions:
     edition: int = 2013  #: 2011, 2013 or 2019
     channels: tuple[int, ...] = (1, 2, 3, 4)  #: logical channels with picture and sound
     recordings: int = 48  #: half-hour recordings of each channel, the last one up to now
+    upload_format: str = "h264"  #: of files sent for 0x9206: "h264" (Annex B) or "jt1078" (recorded packets)
     plate: str = "粤B{tail}"  #: {tail}: the last five digits of the number
     plate_color: int = 2
     auth_code: str = ""  #: known from an earlier registration; empty = register first

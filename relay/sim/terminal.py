@@ -40,6 +40,7 @@ from relay.sim import answers, links, operator_answers
 from relay.sim.media import MediaStream, State
 from relay.sim.options import TerminalOptions
 from relay.sim.sources import PatternSource, Source
+from relay.sim.uploads import SimulatedUpload
 from relay.sim.vehicle import report
 
 #: messages kept for tests and curious people; only of terminals that get any
@@ -74,7 +75,7 @@ class SimulatedTerminal:
         "_alarm", "_attempts", "_calls", "_closed_bytes", "_done", "_heartbeat_at", "_link", "_make_source", "_next_report_at", "_position_every",
         "_register_again", "_request", "_session", "_source", "_stopped", "_told", "_tracking_until", "_waiters", "ahead", "auth_code", "losses",
         "moved_since", "online_count", "operator", "options", "parameters", "phone", "reactor", "received", "registered_count", "state", "streams",
-        "unanswered", "wall",
+        "unanswered", "uploads", "wall",
     )  # fmt: skip
 
     def __init__(
@@ -104,6 +105,7 @@ class SimulatedTerminal:
         self.operator: operator_answers.Operator | None = None  #: cameras turned, texts, areas, photos
         self.losses: dict[int, int] | None = None  #: last 0x9105 by channel
         self.streams: dict[tuple[int, str], MediaStream] = {}  #: by channel and purpose: "live", "talk", "data", "playback"
+        self.uploads: dict[int, SimulatedUpload] | None = None  #: by the serial of their 0x9206
         self._make_source = source
         self._source: Source | None = None
         self.wall = wall  #: seconds since 1970
@@ -192,6 +194,8 @@ class SimulatedTerminal:
                 call.cancel()
         self._calls = None
         self._close_streams("the terminal stops")
+        for upload in (self.uploads or {}).values():
+            upload.cancel("stopped")
         if self._link is not None:
             self._link.close()
         else:
@@ -624,6 +628,10 @@ class SimulatedTerminal:
                     self.open_stream(purpose, host, tcp_port, udp_port, channel=stream.channel, data_type=stream.data_type, sub=stream.sub)
 
             self.later(again, reopen)
+
+    def tell(self, what: str) -> None:
+        """Something about it, in words."""
+        self._tell(what)
 
     def _tell(self, what: str) -> None:
         if self._told is not None:
