@@ -348,6 +348,26 @@ class Hook:
 
 
 @dataclass(frozen=True, slots=True)
+class Ftp:
+    """The FTP server that terminals upload recordings to (0x9206)."""
+
+    host: str = an_address("0.0.0.0")
+    port: int = a_port(2121)
+    advertise: str = a_text("", "name")  #: address told to terminals, and in answers to PASV (an IPv4 address there); empty = the one they reached
+    passive_ports: str = a_text("30000-30099", "port_range")  #: for data connections; "" = any
+    directory: str = a_text("", "directory")  #: empty = uploads beside the store
+    file_max_bytes: int = a_number(8 << 30, 1)  #: of one file
+    task_max_bytes: int = a_number(64 << 30, 1)  #: of one task
+    max_bytes: int = a_number(100 << 30, 1)  #: of all; the oldest that are over go first
+    min_free_bytes: int = a_number(1 << 30, 0)  #: left free on the disk
+    keep_days: float = a_number(30.0, 0.0)  #: 0 = for ever
+    task_hours: float = a_number(72.0, 0.1)  #: from the request to the last file; a vehicle may be parked over a weekend
+    stall_s: float = a_number(120.0, 5.0)  #: without a byte for so long the terminal is reminded; the fourth time it has failed
+    idle_s: float = a_number(120.0, 5.0)  #: a control or data connection without a byte for so long is closed
+    connections_max: int = a_number(200, 1)  #: control connections
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """All sections."""
 
@@ -362,6 +382,7 @@ class Settings:
     limits: Limits = field(default_factory=Limits)
     log: Log = field(default_factory=Log)
     metrics: Metrics = field(default_factory=Metrics)
+    ftp: Ftp = field(default_factory=Ftp)
     push: tuple[Push, ...] = tables(Push, 1000)
     superior: tuple[Superior, ...] = tables(Superior, 64)
     hook: tuple[Hook, ...] = tables(Hook, 100)

@@ -41,7 +41,6 @@ SYSTEM = Path("/etc/jt1078relay.toml")
 
 #: sections that the contract names and a later version serves; True: an array of tables
 NOT_SERVED = {
-    "ftp": False,
     "attachments": False,
     "recording": False,
     "cluster": False,
@@ -570,6 +569,7 @@ def listeners(settings: Settings) -> list[tuple[str, str, str, int]]:
         if (one.sublink_host, one.sublink_port) not in shared:  # superiors on one port are told apart by access code and verify code
             shared.add((one.sublink_host, one.sublink_port))
             found.append((sublink_key(one), "tcp", one.sublink_host, one.sublink_port))
+    found.append(("ftp.port", "tcp", settings.ftp.host, settings.ftp.port))
     if m.talk_extra_ports:
         first, _, last = m.talk_extra_ports.partition("-")
         found += [("media.talk_extra_ports", "tcp", m.host, n) for n in range(int(first), int(last or first) + 1)]

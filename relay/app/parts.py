@@ -19,6 +19,7 @@ import secrets
 import socket
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any, cast
 
@@ -32,7 +33,7 @@ from relay.app.config import sublink_key
 from relay.app.health import Health
 from relay.app.keys import data_directory
 from relay.app.listening import Listeners
-from relay.app.threads import transcoding_pool
+from relay.app.threads import files_pool, transcoding_pool
 from relay.core.accounts import Accounts
 from relay.core.admission import Admission
 from relay.core.alarm_rules import Rules
@@ -58,6 +59,7 @@ from relay.core.terminals import Terminals
 from relay.core.tokens import Signer
 from relay.core.tracks import Tracks, delete_old_positions
 from relay.core.uplink_duties import register_duties
+from relay.core.uploads import Uploads
 from relay.hub.formats import Options
 from relay.hub.ingest import Ingest
 from relay.hub.merge import Merge
@@ -171,6 +173,21 @@ class Parts:
         self.accounts = Accounts(store.users, signer, clock, time.time, store.changes)
         dialler = Dialler(reactor, clock, Fence(settings.rtmp.push_allow))
         self.pushes = Pushes(dialler, self.live, self.registry, self.terminals, resolver, clock, self.events, random.random)
+        self.files = files_pool()
+        self.in_thread = partial(deferToThreadPool, reactor, self.files)
+        self.uploads = Uploads(
+            replace(settings.ftp, directory=settings.ftp.directory or str(data_directory(settings) / "uploads")),
+            store.uploads,
+            self.terminals,
+            resolver,
+            clock,
+            self.events,
+            time.time,
+            listeners.port("ftp.port"),
+            signer.secrets_for,
+            self.in_thread,
+        )
+        self.ftp: Any = None
         self.web = make_site(
             WebParts(
                 settings=settings,
@@ -186,6 +203,8 @@ class Parts:
                 live=self.live,
                 searches=self.searches,
                 playbacks=self.playbacks,
+                uploads=self.uploads,
+                in_thread=self.in_thread,
                 orders=self.orders,
                 ptz=self.ptz,
                 talks=self.talks,
@@ -255,6 +274,7 @@ class Parts:
     def start(self) -> None:
         """Answer on every socket."""
         self.pool.start()
+        self.files.start()
         self.merge.start()
         for key in ("terminals.tcp_port", "terminals.tls_port"):
             self._stream(key, TerminalFactory(self.terminals, "tls" if self._speaks_tls(key) else "tcp", self.recorder))
@@ -273,6 +293,12 @@ class Parts:
         for push in self.settings.push:
             self.pushes.add(push, "config")
         self._start_superiors()
+        if self.listeners.get("ftp.port") is not None:
+            from relay.net.ftp import FtpServer  # Twisted's FTP server takes the reactor at import
+
+            self.ftp = FtpServer(self.reactor, self.clock, self.settings.ftp, self.uploads)
+            self._stream("ftp.port", self.ftp)
+        self.uploads.begin()
         self.health.start()
         self.retention.start()
         self.alarms.start()
@@ -285,7 +311,7 @@ class Parts:
         bound = self.listeners.get(key)
         if bound is None:
             return
-        certificate = self.certificates[key.partition(".")[0]]
+        certificate = self.certificates.get(key.partition(".")[0])
         if certificate is not None and self._speaks_tls(key):
             bound.adopt_stream(self.reactor, wrap(factory, certificate, self.reactor))
         else:
@@ -369,6 +395,8 @@ class Parts:
         steps: tuple[Callable[[], Any], ...] = (
             self.health.stop,
             self.retention.stop,
+            self.uploads.close,
+            self._close_ftp,
             self.playbacks.close,
             self.ptz.close,
             self.talks.close,
@@ -390,6 +418,7 @@ class Parts:
             self.pool.stop,
             self.positions.stop,
             self.alarms.stop,
+            self.files.stop,
             self.audit.stop,
         )
         for step in steps:
@@ -404,6 +433,10 @@ class Parts:
         if self.superiors is not None and self.superior_store is not None:
             await self.superiors.close()
             await self.superior_store.stop()
+
+    def _close_ftp(self) -> None:
+        if self.ftp is not None:
+            self.ftp.close()
 
     def _stop_recording(self) -> None:
         if self.recorder is not None:

@@ -23,6 +23,17 @@ def processors() -> list[int]:
     return list(range(os.cpu_count() or 1))
 
 
+def files_pool() -> ThreadPool:
+    """A pool, not yet started, for what reads and writes large files: a slow disk must not hold up anything else."""
+
+    def make(target: Callable[[], Any], name: str | None = None) -> Thread:
+        return Thread(target=target, name=name, daemon=True)
+
+    pool = ThreadPool(minthreads=0, maxthreads=4, name="files")
+    pool.threadFactory = make  # type: ignore[assignment]
+    return pool
+
+
 def transcoding_pool() -> ThreadPool:
     """A pool, not yet started, with a thread for each processor, made when there is work for it."""
     available = processors()

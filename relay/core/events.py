@@ -51,6 +51,10 @@ superior.message              what a superior tells: texts, alarms and positions
 push.running                  a channel goes to an outside server; ``push`` is its id
 push.failed                   it does not, or not any more; ``reason``; it is tried again
 push.stopped                  it was stopped; ``reason``
+upload.state                  an upload task is queued, asked for, uploading, paused, over; ``id``, ``state``, ``reason``
+upload.progress               its bytes so far, every few seconds
+upload.file                   one file has come; ``file``, ``size``, ``complete``, ``problem``
+upload.removed                its files were deleted; ``reason``
 stream.sim_differs            media came under another number than the signalling's and was joined to a request
 ============================  =======================================================================================
 

@@ -145,6 +145,11 @@ class Signer:
             raise UsageError(f"there is no role {role}")
         return self._sign(_API, now + expires_s, known.word, name, secrets.token_urlsafe(6))
 
+    def secrets_for(self, text: str) -> list[str]:
+        """Secrets made of ``text`` and each key, the present key's first: passwords that need not be stored. 100 bits in letters and digits."""
+        digests = [hmac.digest(key, b"secret\n" + text.encode(), hashlib.sha256) for key in self._keys]
+        return [base64.b32encode(digest)[:20].decode().lower() for digest in digests]
+
     def check_media(self, token: str, path: str | Iterable[str], now: float, address: str = "") -> Grant:
         """What the token grants for the stream ``path`` (or one of its names); raises TokenError."""
         grant = self.open_media(token, now, address)

@@ -16,6 +16,7 @@ from relay.store.postgres import PostgresConnection, is_postgres
 from relay.store.schema import version
 from relay.store.sqlite import path_of, url_of
 from relay.store.terminals import TerminalStore
+from relay.store.uploads import UploadStore
 from relay.store.users import UserStore
 
 
@@ -29,6 +30,7 @@ class Store:
         self.audit = AuditStore(self.database)
         self.positions = PositionStore(self.database)
         self.alarms = AlarmStore(self.database)
+        self.uploads = UploadStore(self.database)
 
     @property
     def path(self) -> Path:

@@ -24,6 +24,7 @@ from relay.core.talk import Talks
 from relay.core.terminals import Terminals
 from relay.core.tokens import Signer
 from relay.core.tracks import Tracks
+from relay.core.uploads import UploadError, Uploads
 from relay.errors import RelayError
 from relay.hub.registry import Registry
 from relay.settings import Settings
@@ -43,9 +44,11 @@ from relay.web.api_streams import StreamApi
 from relay.web.api_superiors import SuperiorApi
 from relay.web.api_talk import TalkApi
 from relay.web.api_terminals import TerminalApi, request_problem, store_problem
+from relay.web.api_uploads import UploadApi, upload_problem
 from relay.web.auth import Authenticator
 from relay.web.connection import SinkMaker
 from relay.web.feed import EventFeed, EventQuery
+from relay.web.files import InThread
 from relay.web.groups import Groups
 from relay.web.hls import Hls
 from relay.web.media import Media
@@ -91,6 +94,8 @@ class WebParts:
     positions: Tracks | None = None
     superiors: Superiors | None = None  #: None: none are configured
     alarms: Alarms | None = None
+    uploads: Uploads | None = None
+    in_thread: InThread | None = None  #: for files; goes with ``uploads``
 
 
 def translate(error: BaseException) -> Problem | None:
@@ -103,6 +108,8 @@ def translate(error: BaseException) -> Problem | None:
         return account_problem(error)
     if isinstance(error, StoreError):
         return store_problem(error)
+    if isinstance(error, UploadError):
+        return upload_problem(error)
     return order_problem(error) if isinstance(error, RelayError) else None
 
 
@@ -142,6 +149,7 @@ class Web:
                 *(AuditApi(parts.audit).routes() if parts.audit is not None else ()),
                 *(PositionApi(parts.positions, parts.terminals, names).routes() if parts.positions is not None else ()),
                 *(AlarmApi(parts.alarms, names, parts.audit).routes() if parts.alarms is not None else ()),
+                *self._upload_routes(parts, names),
                 *self._feed_routes(),
                 *self.media.routes(),
                 *self.hls.routes(),
@@ -166,6 +174,12 @@ class Web:
             for viewer in stream.viewers():
                 if viewer.who == name:
                     stream.kick(viewer.id)
+
+    def _upload_routes(self, parts: WebParts, names: Names) -> Iterable[Route]:
+        if parts.uploads is None or parts.in_thread is None:
+            return ()
+        record = parts.audit.record if parts.audit is not None else lambda *_, **__: None
+        return UploadApi(parts.uploads, names, parts.sinks, parts.in_thread, record).routes()
 
     def _feed_routes(self) -> Iterable[Route]:
         yield Route(

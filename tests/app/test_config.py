@@ -357,11 +357,11 @@ def test_superiors_may_share_a_port_that_nobody_else_has(tmp_path: Path) -> None
 
 def test_sections_of_later_versions_are_taken_with_one_warning_each(tmp_path: Path) -> None:
     text = "[recording]\nx = 1\n"
-    text += "[ftp]\n[attachments]\n[cluster]\n"
+    text += "[attachments]\n[cluster]\n"
     loaded = load(str(write(tmp_path, text)), {}, tmp_path)
     assert loaded.warnings == tuple(
         f"{name} is not served by this version"
-        for name in ("[recording]", "[ftp]", "[attachments]", "[cluster]")
+        for name in ("[recording]", "[attachments]", "[cluster]")
     )
 
 

@@ -124,7 +124,7 @@ class Product:
         self.folder = folder
         self.ports = {
             name: free_port(socket.SOCK_DGRAM if "udp" in name else socket.SOCK_STREAM)
-            for name in ("terminals_tcp", "terminals_udp", "live_tcp", "live_udp", "playback_tcp", "playback_udp", "http", "rtmp")
+            for name in ("terminals_tcp", "terminals_udp", "live_tcp", "live_udp", "playback_tcp", "playback_udp", "http", "rtmp", "ftp")
         }
         values: dict[str, dict[str, Any]] = {
             "terminals": {"host": "127.0.0.1", "tcp_port": self.ports["terminals_tcp"], "udp_port": self.ports["terminals_udp"], "registration": "open"},
@@ -140,6 +140,8 @@ class Product:
             },
             "http": {"host": "127.0.0.1", "port": self.ports["http"], "platform_port": 0},
             "rtmp": {"host": "127.0.0.1", "port": self.ports["rtmp"]},
+            "ftp": {"host": "127.0.0.1", "port": self.ports["ftp"], "advertise": "127.0.0.1", "passive_ports": "", "directory": str(folder / "uploads"),
+                    "min_free_bytes": 0},
             "store": {"url": f"sqlite:///{folder / 'relay.db'}"},
         }
         for section, entries in sections.items():
