@@ -151,7 +151,10 @@ class Parts:
         self.hooks = Hooks(settings.hook, webhook_post(reactor), self.events, clock, time.time, settings.http.advertise or socket.gethostname())
         self.rtmp = RtmpServer(clock, settings.rtmp, Plays(signer, resolver, self.live, time.time, self.hooks.permit), settings.limits.log_peer_s)
         self.orders = Orders(self.terminals, clock, self.events, self.audit.record)
-        self.quirks = Quirks(self.terminals, self.events, time.time)
+        self.quirks = Quirks(self.terminals, self.events, time.time, store.quirks)
+        self.media.settled = self.quirks.media_seen
+        self.playbacks.beside = lambda terminal: self.quirks.get(terminal.sim, "playback_beside_live", terminal.playback_beside_live)
+        self.playbacks.on_learnt = lambda sim, beside: self.quirks.learn(sim, "playback_beside_live", beside)
         self.talks = Talks(
             settings.media,
             self.terminals,
@@ -208,6 +211,7 @@ class Parts:
                 orders=self.orders,
                 ptz=self.ptz,
                 talks=self.talks,
+                quirks=self.quirks,
                 events=self.events,
                 superiors=self.superiors,
                 sinks=cast(SinkMaker, make_sink),  # the same in the words of either side
@@ -267,7 +271,8 @@ class Parts:
 
     def _ingest(self, key: StreamKey) -> Ingest:
         make = PlaybackIngest if key.kind == PLAYBACK else Ingest
-        return make(key.sim, key.channel, self.settings.media.loss_policy, self.settings.audio.g726_order)
+        order = self.quirks.get(key.sim, "audio.g726_order", self.settings.audio.g726_order)
+        return make(key.sim, key.channel, self.settings.media.loss_policy, order)
 
     # starting -------------------------------------------------------------
 
@@ -299,6 +304,7 @@ class Parts:
             self.ftp = FtpServer(self.reactor, self.clock, self.settings.ftp, self.uploads)
             self._stream("ftp.port", self.ftp)
         self.uploads.begin()
+        self.quirks.load()
         self.health.start()
         self.retention.start()
         self.alarms.start()

@@ -74,6 +74,9 @@ class Playbacks:
         self._resolver = resolver
         self._sessions: dict[str, Playback] = {}  #: by id, oldest first; those that are over, too, for a while
         self._closed = False
+        #: whether a terminal plays back beside live, and who wants to know when that is learnt; ``core.quirks`` keeps it
+        self.beside: Callable[[Terminal], bool | None] = lambda terminal: terminal.playback_beside_live
+        self.on_learnt: Callable[[str, bool], object] = lambda sim, beside: None
         live.held_back = self._hinders_live
         self._undo = [registry.observe(self._on_stream), terminals.watch(self._on_terminal)]
 
@@ -124,7 +127,7 @@ class Playbacks:
                 return StartFailed(409, "playback_running", message, hint, REQUESTED)
             other.finish("another playback takes its place", tell=not other.stopping)
         live = self.live.channel(key.sim, key.channel)
-        if terminal.playback_beside_live is False and live is not None and live.leases:
+        if self.beside(terminal) is False and live is not None and live.leases:
             message = f"Channel {key.channel} of terminal {key.sim} is being watched live, and this terminal does not play back beside live."
             return StartFailed(409, "live_running", message, "Stop live of the channel first (DELETE …/live).", REQUESTED)
         return None
@@ -179,11 +182,12 @@ class Playbacks:
         terminal = self.terminals.get(sim)
         if terminal is not None and terminal.playback_beside_live is not beside:
             terminal.playback_beside_live = beside
+            self.on_learnt(sim, beside)
             log.info("{sim} {can} play back a channel that is live", sim=sim, can="can" if beside else "cannot")
 
     def _hinders_live(self, key: StreamKey) -> str:
         terminal = self.terminals.get(key.sim)
-        if terminal is None or terminal.playback_beside_live is not False:
+        if terminal is None or self.beside(terminal) is not False:
             return ""
         session = self.of_channel(key.sim, key.channel)
         return f"it is playing back for {session.who or session.purpose} (playback {session.id})" if session is not None else ""

@@ -20,12 +20,22 @@ from twisted.python.failure import Failure
 from relay.core.events import Events
 from relay.core.terminals import Terminals
 from relay.errors import RelayError
+from relay.hub.stream import Stream
 from relay.identity import phone_key
+from relay.jt1078.demux import Demuxer
+from relay.jt1078.sequence import CHANNEL, CONNECTION, KIND
+from relay.jt1078.timeline import Timeline
+from relay.store.quirks import Profile
 
 log = Logger()
 
 TERMINAL, MODEL = "terminal", "model"
 PROFILES_MAX = 50_000  #: terminals and models that something is kept of; some hundred bytes each
+
+
+#: what nearly all have: not worth keeping unless something else was kept before
+USUAL: dict[str, Any] = {"sim_bytes": 6, "timestamps": "regular", "marks": "right", "sequence": "connection"}
+_SCHEMES = {CONNECTION: "connection", CHANNEL: "channel", KIND: "kind"}
 
 
 class QuirkError(RelayError):
@@ -82,7 +92,6 @@ KNOWN: dict[str, Quirk] = {
     "marks": Quirk("whether its sub-package marks can be believed; shown", *_one_of("right", "wrong")),
     "sequence": Quirk("what its sequence numbers count; shown", *_one_of("connection", "channel", "kind")),
     "audio.g726_order": Quirk("bit order of its G.726, taken instead of found out", *_one_of("le", "be")),
-    "audio.hisi": Quirk("HiSilicon's header before each block of its sound", *_one_of(True, False)),
     "playback_beside_live": Quirk("whether it plays back while it sends the same channel live", *_one_of(True, False)),
     "talk.voice": Quirk("what it plays: codec and block, as learnt from what it sends when it talks", _is_voice, '{"pt": 6, "samples": 320, "hisi": false}'),
     "talk.silent": Quirk("it sends nothing when it is called: told by a port of its own", *_one_of(True, False)),
@@ -105,15 +114,6 @@ def check(values: Mapping[str, Any]) -> dict[str, Any]:
         if not known.check(value):
             raise QuirkError(f"{name} may be {known.values}, not {value!r}")
     return dict(values)
-
-
-class Profile(NamedTuple):
-    """What is kept of a terminal or a model."""
-
-    kind: str  #: TERMINAL or MODEL
-    name: str  #: the number, or "manufacturer/model"
-    learnt: dict[str, Any]
-    override: dict[str, Any]
 
 
 class QuirkRows(Protocol):
@@ -191,12 +191,20 @@ class Quirks:
         """All of them: models first, by name."""
         return [self._profiles[key] for key in sorted(self._profiles)]
 
+    @staticmethod
+    def check(*values: Mapping[str, Any]) -> None:
+        """QuirkError if one of them is not possible."""
+        for one in values:
+            check(one)
+
     # ---- learning and overriding ---------------------------------------------------------------------------------------------------
 
     def learn(self, sim: str, name: str, value: Any) -> bool:
         """Something was seen of a terminal; True when that is news. What cannot be is a fault of ours: QuirkError."""
         check({name: value})
         key = phone_key(sim)
+        if USUAL.get(name) == value and not any(name in source for source in self._sources(key)):
+            return False
         news = self._learn(TERMINAL, key, name, value)
         model = self.model_of(key)
         if model:
@@ -205,6 +213,23 @@ class Quirks:
             log.info("{sim}: {name} is {value}", sim=key, name=name, value=value)
             self._events.publish("terminal.quirk", sim=key, quirk=name, value=value)
         return news
+
+    def media_seen(self, stream: Stream, sim: str, demuxer: Demuxer) -> None:
+        """A media connection of a terminal has run for a while; ``sim`` is what its packets say."""
+        key = stream.key.sim
+        if self._terminals.get(key) is None:
+            return
+        if demuxer.sim_bytes:
+            self.learn(key, "sim_bytes", demuxer.sim_bytes)
+        if phone_key(sim) != key:
+            self.learn(key, "sim_field", sim)
+        if demuxer.sequence.decided and demuxer.sequence.scheme in _SCHEMES:
+            self.learn(key, "sequence", _SCHEMES[demuxer.sequence.scheme])
+        tracks = [track for each in demuxer.streams.values() for track in (each.video, each.audio)]
+        self.learn(key, "marks", "wrong" if any(track.by_time for track in tracks) else "right")
+        timeline = getattr(stream.ingest, "timeline", None)
+        if isinstance(timeline, Timeline) and stream.key.kind == "live":
+            self.learn(key, "timestamps", timeline.habit)
 
     def _learn(self, kind: str, name: str, quirk: str, value: Any) -> bool:
         profile = self.profile(kind, name)

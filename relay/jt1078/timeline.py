@@ -105,6 +105,16 @@ class Timeline:
         self._follow(0)
         self._lag = None
 
+    @property
+    def habit(self) -> str:
+        """What the terminal's stamps do: "frozen", "other unit" (than ms), "jumping" or "regular"."""
+        tracks = (self._video, self._audio)
+        if any(track.frozen >= 8 for track in tracks):
+            return "frozen"
+        if any(track.unit != 1.0 for track in tracks):
+            return "other unit"
+        return "jumping" if self.jumps > 1 else "regular"
+
     # pictures -----------------------------------------------------------------
 
     def plain(self, stamp: int, now: float) -> int:

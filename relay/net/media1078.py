@@ -239,6 +239,9 @@ class MediaProtocol(TwistedProtocol):
     def settle(self) -> None:
         """Its streams run: from now on it may be read on the tick."""
         self.settled = True
+        for feed in self.feeds.values():
+            if feed.stream is not None:
+                self.server.settled(feed.stream, feed.sim, self.demuxer)
         if self.poller is not None and self.server.steady is not None:
             self.poller.discard(self, self.fd)
             self.poller = self.server.steady
@@ -395,6 +398,8 @@ class MediaServer:
         self.over_limit = 0
         self.wrong_protocol = 0
         self.recorder: Recorder | None = None
+        #: called once for each stream of a connection that has run for a while: what it is like is known by then
+        self.settled: Callable[[Stream, str, Demuxer], object] = lambda stream, sim, demuxer: None
         self._reactor = reactor
         self._connections: dict[MediaProtocol, None] = {}
         self._ports: list[IListeningPort] = []

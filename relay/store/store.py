@@ -13,6 +13,7 @@ from relay.store.connection import Connection
 from relay.store.database import Database
 from relay.store.positions import PositionStore
 from relay.store.postgres import PostgresConnection, is_postgres
+from relay.store.quirks import QuirkStore
 from relay.store.schema import version
 from relay.store.sqlite import path_of, url_of
 from relay.store.terminals import TerminalStore
@@ -31,6 +32,7 @@ class Store:
         self.positions = PositionStore(self.database)
         self.alarms = AlarmStore(self.database)
         self.uploads = UploadStore(self.database)
+        self.quirks = QuirkStore(self.database)
 
     @property
     def path(self) -> Path:

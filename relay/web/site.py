@@ -18,6 +18,7 @@ from relay.core.orders import Orders
 from relay.core.playback import Playbacks
 from relay.core.ptz import Ptz
 from relay.core.push import Pushes
+from relay.core.quirks import Quirks
 from relay.core.recordings import Recordings as Searches
 from relay.core.superiors import Superiors
 from relay.core.talk import Talks
@@ -37,6 +38,7 @@ from relay.web.api_live import LiveApi, start_problem
 from relay.web.api_orders import OrderApi, order_problem
 from relay.web.api_positions import PositionApi
 from relay.web.api_pushes import PushApi
+from relay.web.api_quirks import QuirkApi
 from relay.web.api_recordings import RecordingApi, Recordings
 from relay.web.api_relay import RelayApi
 from relay.web.api_stored import StoredApi
@@ -80,6 +82,7 @@ class WebParts:
     orders: Orders
     ptz: Ptz
     talks: Talks
+    quirks: Quirks
     events: Events
     sinks: SinkMaker  #: ``relay.net.sink.make_sink``
     version: str
@@ -138,7 +141,8 @@ class Web:
                 *self.relay.routes(),
                 *AccountApi(parts.accounts, parts.signer, settings.auth, parts.wall).routes(),
                 *TerminalApi(names, parts.rows, parts.terminals, parts.hub, parts.orders, parts.wall).routes(),
-                *OrderApi(parts.orders, parts.ptz, names).routes(),
+                *OrderApi(parts.orders, parts.ptz, names, lambda sim, what: parts.quirks.get(sim, f"vehicle.{what}")).routes(),
+                *QuirkApi(parts.quirks, names).routes(),
                 *TalkApi(parts.talks, names, addresses, parts.signer, settings.auth, settings.http, parts.sinks, parts.wall).routes(),
                 *self.live.routes(),
                 *StoredApi(parts.searches, parts.playbacks, names, addresses).routes(),

@@ -162,7 +162,7 @@ class Relay(Server):
                 settings=self.settings, clock=self.clock, wall=self.wall, signer=self.signer, accounts=self.accounts,
                 rows=self.rows, terminals=self.core.terminals, resolver=resolver, hub=self.hub, live=self.live,
                 searches=searches, playbacks=self.playbacks,
-                orders=self.orders, ptz=self.ptz, talks=self.talks, events=self.core.events, sinks=sinks or self.make_sink, version="1.2.3",
+                orders=self.orders, ptz=self.ptz, talks=self.talks, quirks=self.quirks, events=self.core.events, sinks=sinks or self.make_sink, version="1.2.3",
                 problems=lambda: self.problems, pages={"index.html": Page(b"<html>", "text/html; charset=utf-8", '"tag"')},
                 **(more(self) if more is not None else {}),
             )

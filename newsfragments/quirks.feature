@@ -1,0 +1,1 @@
+What is peculiar to a terminal or model (SIM field, time stamps, marks, sequence numbers, playback beside live, codec and silence in talks, vendors' fuel and circuit commands) is learnt, kept, shown at `/terminals/{sim}/quirks`, overridden for a terminal or a model, exported and taken in.
