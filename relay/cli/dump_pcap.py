@@ -143,8 +143,10 @@ class _Recorded:
 
 
 def _endpoint(text: object) -> Endpoint:
+    # of sockets that are bound to every address a recording knows the port alone: "port 1079"
     host, _, port = str(text or "").rpartition(":")
-    return Endpoint(host.strip("[]"), int(port) if port.isdigit() else 0)
+    port = port.removeprefix("port ")
+    return Endpoint(host.strip("[]") or "relay", int(port) if port.isdigit() else 0)
 
 
 class _Output:

@@ -18,6 +18,7 @@ from relay.jt809.framing import unescape
 from relay.jt809.header import Header as Header809
 from relay.jt809.header import encode_frame
 from relay.jt1078.packet import packetize
+from relay.net.recording import Event, Kind, RecordingWriter
 from tests.cli.captures import Stamped, Talk, ip, pcap, pcapng, udp
 from tests.shared import load_vectors, shared
 
@@ -267,3 +268,12 @@ def test_a_real_media_stream_is_counted_like_the_index_says(tmp_path: Path, caps
     assert set(streams) == {"video", "audio", "data"}
     assert sum(one["lost_packets"] for one in streams.values()) == 0
     assert not any("skipped" in one for one in found)
+
+
+def test_a_recording_knows_of_a_port_bound_to_every_address(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "udp.jtrec"
+    with file.open("wb") as raw:
+        writer = RecordingWriter(raw)
+        writer.write(Event(Kind.OPEN, 1, 0, info={"protocol": "jt808", "transport": "udp", "peer": "10.0.0.7:40112", "local": "port 7808"}))
+        writer.write(Event(Kind.IN, 1, 1, HEARTBEAT))
+    assert "10.0.0.7:40112 → relay:7808 udp  0x0002" in run(capsys, "decode", "--pcap", str(file), "--brief")[1]
