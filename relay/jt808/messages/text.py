@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from relay.jt808.messages.base import Body, message
 from relay.wire import U8, U16, Codec, Fault, FieldError, ListOf, Record, Str8, Str16, StrRest, UntilEnd, f
+
+if TYPE_CHECKING:
+    from relay.wire.dump import Walk
+    from relay.wire.record import FieldInfo
 
 SET_TYPES = {
     0: "delete all (删除全部)",
@@ -78,6 +82,25 @@ class SettingList(ListOf):
         except Fault:
             return None
         return items if pos == end else None
+
+    def show(self, walk: Walk, info: FieldInfo, path: str, data: bytes, pos: int, end: int, record: Record) -> tuple[Any, int]:
+        cls: type[Record] = self.element.cls  # type: ignore[attr-defined]
+        *bounds, last = cls.plan(record.edition).fields
+        try:
+            items, stop = self.read(data, pos, end, record)
+        except Fault:
+            items = []  # broken: shown as far as it goes
+        if not items or any(getattr(item, last.name) is not None for item in items):
+            return super().show(walk, info, path, data, pos, end, record)
+        count, start = self.count(data, pos, end, record)
+        walk.heading(pos, data[pos:start], path, info, self, str(count))
+        with walk.deeper():
+            for place, item in enumerate(items):
+                walk.heading(start, b"", f"{path}[{place}]", info, self.element)
+                with walk.deeper():
+                    for bound in bounds:
+                        _, start = bound.codec.show(walk, bound.info, f"{path}[{place}].{bound.name}", data, start, end, item)
+        return items, stop
 
     def write(self, value: Any, out: bytearray, record: Record) -> None:
         cls: type[Record] = self.element.cls  # type: ignore[attr-defined]
