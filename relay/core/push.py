@@ -45,6 +45,8 @@ RETRY_MIN_S, RETRY_MAX_S = 1.0, 30.0
 SOUND_S = 30.0
 #: from the connection's start to the server's Publish.Start, the terminal's own start not counted
 CONNECT_S, PUBLISH_S = 15.0, 15.0
+#: the last viewer at the server has gone: another one may come, or the same again
+IDLE_S = 15.0
 PUSHES_MAX = 1000  #: each has its own connection and its own pass over the frames
 
 
@@ -93,11 +95,13 @@ class Push:
         self.failures = 0  #: attempts and publications that failed
         self.since = pushes.clock.seconds()  #: monotonic, of the present state
         self.retry_at = 0.0  #: monotonic; 0.0 = not waiting
+        self.watching = 0  #: viewers at the server, as it tells
         self._pushes = pushes
         self._row = 0  #: failures in a row
         self._bytes = 0  #: of links that are gone
         self._attempt: Deferred[Any] | None = None
         self._timer: DelayedCall | None = None
+        self._idle: DelayedCall | None = None
         self._link: Link | None = None
         self._lease: Lease | None = None
         self._viewer: Viewer | None = None
@@ -128,12 +132,36 @@ class Push:
 
     def stop(self, why: str) -> None:
         """End; nothing is retried."""
+        self._stay()
+        self.watching = 0
         if self.state == "stopped":
             return
         self._clear()
         self._enter("stopped")
         log.info("push {name}: stopped, {why}", name=self.id, why=why)
         self._pushes.events.publish("push.stopped", push=self.id, sim=self.sim, channel=self.settings.channel, reason=why)
+
+    def viewer_came(self) -> None:
+        """The server tells of a viewer: the first one begins a push on demand."""
+        self.watching += 1
+        self._stay()
+        if self.settings.when == "demand" and self.state == "stopped":
+            self.start()
+
+    def viewer_went(self, all_of_them: bool = False) -> None:
+        """The server tells that one has gone, or that nobody is left: a push on demand ends ``IDLE_S`` later."""
+        self.watching = 0 if all_of_them else max(self.watching - 1, 0)
+        if not self.watching and self.settings.when == "demand" and self.state != "stopped" and self._idle is None:
+            self._idle = self._pushes.clock.callLater(IDLE_S, self._unwatched)
+
+    def _unwatched(self) -> None:
+        self._idle = None
+        self.stop("nobody watches it at the server")
+
+    def _stay(self) -> None:
+        idle, self._idle = self._idle, None
+        if idle is not None and idle.active():
+            idle.cancel()
 
     def terminal_online(self) -> None:
         """Its terminal has come: no need to wait any longer."""

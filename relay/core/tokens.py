@@ -184,6 +184,17 @@ class Signer:
         """The word that a page must send beside a session's cookie with everything that changes something."""
         return _encode(self._mac(self._keys[0], f"csrf\n{session_id}".encode()))
 
+    def door(self, subject: str) -> str:
+        """The key of one address that another program is given once and calls for good, such as a media server's hook; it ends with the signing key."""
+        return _encode(self._mac(self._keys[0], f"door\n{subject}".encode()))
+
+    def opens(self, subject: str, key: str) -> bool:
+        """Whether that is its key."""
+        right = False
+        for each in self._keys:
+            right |= hmac.compare_digest(_encode(self._mac(each, f"door\n{subject}".encode())).encode(), key.encode())
+        return right
+
     def first(self, expires_s: float, now: float) -> str:
         """What lets somebody make the first administrator."""
         return self._sign(_FIRST, now + expires_s, "", "", "")

@@ -8,16 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from typing import Annotated, Literal
+from urllib.parse import parse_qsl
 
 import msgspec
 from msgspec import Meta
 
 from relay.core.events import iso_time
 from relay.core.push import PUSHES_MAX, Push, Pushes
+from relay.core.tokens import Signer
+from relay.identity import phone_key
 from relay.rtmp.url import PushUrlError
 from relay.settings import Push as PushSettings
 from relay.web.problem import Problem, refuse_newlines
-from relay.web.router import Call, Permission, Route
+from relay.web.router import Call, Permission, Route, query_of
+
+FIELDS_MAX = 50  #: of a media server's hook; they send some ten
 
 
 class PushRequest(msgspec.Struct, forbid_unknown_fields=True):
@@ -60,6 +65,8 @@ class PushView(msgspec.Struct):
     drops: int  #: overflows of its queue since it runs
     queue_bytes: int
     note: str  #: a track that is left out
+    watching: int  #: viewers at the server, as its hooks tell
+    hook: str  #: path for those hooks, with its key; "" for who may not begin a push
 
 
 class PushList(msgspec.Struct):
@@ -70,11 +77,18 @@ class PushList(msgspec.Struct):
     next: str | None = None
 
 
+class HookAnswer(msgspec.Struct):
+    """What media servers take for consent."""
+
+    code: int = 0
+
+
 class PushApi:
     """Handlers and their routes."""
 
-    def __init__(self, pushes: Pushes, wall: Callable[[], float]) -> None:
+    def __init__(self, pushes: Pushes, signer: Signer, wall: Callable[[], float]) -> None:
         self._pushes = pushes
+        self._signer = signer
         self._wall = wall
 
     def routes(self) -> Iterable[Route]:
@@ -82,33 +96,60 @@ class PushApi:
         base, one = "/api/v1/pushes", "/api/v1/pushes/{id}"
         viewer, operator, admin = Permission.VIEWER, Permission.OPERATOR, Permission.ADMIN
         yield Route(
-            method="GET", path=base, handler=self.list, permission=viewer, answer=PushList, tag="pushes", summary="Channels sent to outside RTMP servers",
+            method="GET", path=base, handler=self.list, permission=viewer, answer=PushList, tag="pushes", scope="filtered",
+            summary="Channels sent to outside RTMP servers",
         )  # fmt: skip
         yield Route(
             method="POST", path=base, handler=self.make, permission=admin, body=PushRequest, answer=PushView, status=201, tag="pushes",
             summary="Send a channel to an outside RTMP server", errors=(409, 503),
         )  # fmt: skip
-        yield Route(method="GET", path=one, handler=self.get, permission=viewer, answer=PushView, tag="pushes", summary="One push")
+        yield Route(
+            method="GET", path=one, handler=self.get, permission=viewer, answer=PushView, tag="pushes", scope="filtered", summary="One push",
+        )  # fmt: skip
         yield Route(
             method="DELETE", path=one, handler=self.remove, permission=admin, status=204, tag="pushes",
             summary="End a push and forget it (one of the configuration comes back with the next start)",
         )  # fmt: skip
         yield Route(
-            method="POST", path=f"{one}/start", handler=self.start, permission=operator, answer=PushView, tag="pushes",
+            method="POST", path=f"{one}/start", handler=self.start, permission=operator, answer=PushView, tag="pushes", scope="filtered",
             summary="Begin a push, or try again at once",
         )  # fmt: skip
         yield Route(
-            method="POST", path=f"{one}/stop", handler=self.stop, permission=operator, answer=PushView, tag="pushes",
+            method="POST", path=f"{one}/stop", handler=self.stop, permission=operator, answer=PushView, tag="pushes", scope="filtered",
             summary="End a push until it is begun again",
         )  # fmt: skip
 
+        for method in ("GET", "POST"):
+            yield Route(
+                method=method, path="/hooks/push/{id}", handler=self.hook, permission=Permission.KEY, answer=HookAnswer, tag="pushes", any_query=True,
+                summary="For media servers: tells of their viewers, so that a push on demand begins with the first and ends after the last",
+            )  # fmt: skip
+
+    def hook(self, call: Call) -> HookAnswer:
+        """A media server calls: ``event`` in the address, else ``call``, ``action`` or ``event`` in the form or JSON that it sends."""
+        ident = call.path["id"]
+        given = query_of(call.request)
+        push = self._pushes.get(ident)
+        if not self._signer.opens(f"push/{ident}", given.get("token", "")) or push is None:
+            raise Problem(403, "The key does not open this.", code="bad_key", hint="GET /api/v1/pushes/{id} has the address as `hook`.")
+        content = call.request.content
+        word = given.get("event") or given.get("call") or _word(content.getvalue() if content is not None else b"")
+        word = word.removeprefix("on_")
+        if word in ("play", "stream_not_found"):
+            push.viewer_came()
+        elif word in ("play_done", "stop", "done"):
+            push.viewer_went()
+        elif word in ("none", "stream_none_reader"):
+            push.viewer_went(all_of_them=True)
+        return HookAnswer()
+
     def _find(self, call: Call) -> Push:
         push = self._pushes.get(call.path["id"])
-        if push is None:
+        if push is None or not call.sees(_sim(push)):
             raise Problem(404, f"There is no push {call.path['id']}.", code="unknown_push", hint="GET /api/v1/pushes lists them.")
         return push
 
-    def view(self, push: Push) -> PushView:
+    def view(self, push: Push, call: Call) -> PushView:
         """What the API tells of a push."""
         settings, clock = push.settings, self._pushes.clock
         now = clock.seconds()
@@ -136,16 +177,18 @@ class PushApi:
             drops=stats.drops if stats is not None else 0,
             queue_bytes=stats.queue_bytes if stats is not None else 0,
             note=stats.note if stats is not None else "",
+            watching=push.watching,
+            hook=f"/hooks/push/{push.id}?token={self._signer.door(f'push/{push.id}')}" if call.principal.may(Permission.OPERATOR) else "",
         )
 
     def list(self, call: Call) -> PushList:
         """All."""
-        items = [self.view(push) for push in self._pushes]
+        items = [self.view(push, call) for push in self._pushes if call.sees(_sim(push))]
         return PushList(items, len(items))
 
     def get(self, call: Call) -> PushView:
         """One."""
-        return self.view(self._find(call))
+        return self.view(self._find(call), call)
 
     def make(self, call: Call) -> PushView:
         """A new one; one for always begins at once, and its state tells how that goes."""
@@ -171,7 +214,7 @@ class PushApi:
             push = self._pushes.add(settings, "api")
         except PushUrlError as problem:
             raise Problem(400, f"url: {problem}.", code="bad_url") from None
-        return self.view(push)
+        return self.view(push, call)
 
     def remove(self, call: Call) -> None:
         """End and forget."""
@@ -181,10 +224,24 @@ class PushApi:
         """Begin."""
         push = self._find(call)
         push.start()
-        return self.view(push)
+        return self.view(push, call)
 
     def stop(self, call: Call) -> PushView:
         """End."""
         push = self._find(call)
         push.stop(f"stopped by {call.principal.name}")
-        return self.view(push)
+        return self.view(push, call)
+
+
+def _sim(push: Push) -> str:
+    return push.sim or phone_key(push.settings.terminal)
+
+
+def _word(body: bytes) -> str:
+    """What a hook's body says has happened: a form (nginx-rtmp) or JSON (SRS, ZLMediaKit)."""
+    try:
+        given = msgspec.json.decode(body) if body.lstrip()[:1] == b"{" else dict(parse_qsl(body.decode("utf-8", "replace"), max_num_fields=FIELDS_MAX))
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        return ""
+    words = [given.get(name) for name in ("call", "action", "event")] if isinstance(given, dict) else []
+    return next((word for word in words if isinstance(word, str)), "")

@@ -9,7 +9,7 @@ import pytest
 from twisted.internet.defer import Deferred
 
 from relay.core.live_channel import State
-from relay.core.push import CONNECT_S, PUBLISH_S, SOUND_S, Pushes, PushFailed
+from relay.core.push import CONNECT_S, IDLE_S, PUBLISH_S, SOUND_S, Pushes, PushFailed
 from relay.rtmp.url import PushUrlError, Target
 from relay.settings import Push
 from tests.core.fakes import PHONE, SIM
@@ -280,6 +280,40 @@ def test_demand_waits_for_the_word_and_stopping_releases_the_channel() -> None:
     assert world.events() == ["push.running", "push.stopped"]
     world.clock.advance(100)
     assert push.state == "stopped"
+
+
+def test_demand_begins_with_the_first_viewer_there_and_ends_after_the_last() -> None:
+    world = World()
+    world.site.online()
+    push = world.add(when="demand")
+    push.viewer_came()
+    push.viewer_came()
+    assert (push.state, push.watching, len(world.dialled)) == ("connecting", 2, 1)
+    push.viewer_went()
+    world.clock.advance(IDLE_S - 1)
+    assert push.state != "stopped"
+    push.viewer_went()
+    push.viewer_went()
+    world.clock.advance(IDLE_S - 1)
+    push.viewer_came()
+    world.clock.advance(2)
+    assert (push.state != "stopped", push.watching) == (True, 1), "another one came in time"
+    push.viewer_went(all_of_them=True)
+    world.clock.advance(IDLE_S)
+    assert (push.state, push.watching) == ("stopped", 0)
+
+
+def test_viewers_there_neither_begin_nor_end_what_is_for_always() -> None:
+    world = World()
+    world.site.online()
+    push = world.add()
+    push.stop("stopped by ann")
+    push.viewer_came()
+    assert push.state == "stopped"
+    push.start()
+    push.viewer_went(all_of_them=True)
+    world.clock.advance(IDLE_S + 1)
+    assert push.state != "stopped"
 
 
 def test_a_start_by_hand_does_not_wait_for_the_next_try() -> None:

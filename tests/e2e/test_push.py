@@ -28,7 +28,7 @@ rtmp {{
   server {{
     listen 127.0.0.1:{port};
     access_log off;
-    application live {{ live on; wait_key on; }}
+    application live {{ live on; wait_key on; {more} }}
     application closed {{ live on; deny publish all; }}
   }}
 }}
@@ -45,7 +45,10 @@ class MediaServer:
         self.folder.mkdir()
         self.port = free_port()
         self.nginx: subprocess.Popen[bytes] | None = None
-        (folder / "nginx.conf").write_text(CONFIGURATION.format(module=MODULE, folder=folder, port=self.port), encoding="utf-8")
+
+    def configure(self, more: str = "") -> None:
+        text = CONFIGURATION.format(module=MODULE, folder=self.folder, port=self.port, more=more)
+        (self.folder / "nginx.conf").write_text(text, encoding="utf-8")
 
     def url(self, name: str, app: str = "live") -> str:
         return f"rtmp://127.0.0.1:{self.port}/{app}/{name}"
@@ -70,6 +73,7 @@ class MediaServer:
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[MediaServer]:
     made = MediaServer(tmp_path / "nginx")
+    made.configure()
     made.start()
     yield made
     made.stop()
@@ -134,6 +138,21 @@ def test_a_push_by_the_api_on_demand(tmp_path: Path, server: MediaServer) -> Non
         relay.api("POST", "/pushes", {"url": server.url("x", "closed"), "sim": PHONE, "name": "denied"}, 201)
         wait_for("the refusal", lambda: push_of(relay, "denied")["failures"])
         assert push_of(relay, "denied")["state"] == "waiting"
+
+
+def test_a_push_on_demand_begins_with_the_first_viewer_at_the_server(tmp_path: Path, server: MediaServer) -> None:
+    push = {"name": "first", "url": server.url("car"), "terminal": PHONE, "when": "demand", "media": "v"}
+    with Product(tmp_path, pushes=(push,)) as relay:
+        relay.terminal(PHONE)
+        hook = f"http://127.0.0.1:{relay.ports['http']}{push_of(relay, 'first')['hook']}"
+        server.stop()
+        server.configure(f"on_play {hook}; on_play_done {hook};")
+        server.start()
+        assert push_of(relay, "first")["state"] == "stopped"
+        assert [stream["codec_type"] for stream in probe_streams(server.url("car"))] == ["video"]
+        assert push_of(relay, "first")["connects"] == 1
+        wait_for("the viewer's end", lambda: push_of(relay, "first")["watching"] == 0)
+        assert hook.partition("token=")[2] not in relay.process.output
 
 
 def test_the_api_does_not_push_into_the_network_behind_the_relay(relay: Product, tmp_path: Path) -> None:

@@ -89,3 +89,44 @@ def test_there_is_a_limit() -> None:
         world.pushes.add(Push(name=f"p{number}", url=URL, terminal=PHONE, when="demand"), "config")
     assert world.api("POST", "/pushes", {"url": URL, "sim": PHONE}, expect=503)["error"] == "too_many_pushes"
     world.end()
+
+
+@pytest.mark.parametrize(
+    ("method", "more", "body", "watching"),
+    [
+        ("POST", "", b"app=live&call=play&name=car&addr=10.0.0.1", 1),
+        ("POST", "", b'{"action": "on_play", "client_id": 9, "stream": "car"}', 1),
+        ("GET", "&event=play", b"", 1),
+        ("GET", "&call=play&name=car", b"", 1),
+        ("POST", "", b"call=play_done", 0),
+        ("POST", "&event=stream_none_reader", b"{}", 0),
+        ("POST", "", b"call=publish", None),
+        ("POST", "", b"{" * 100_000, None),
+        ("POST", "", b"\xff\x00" * 50, None),
+        ("POST", "", b"&".join(b"a=1" for _ in range(200)), None),
+        ("POST", "", b'{"action": 7}', None),
+    ],
+)
+def test_media_servers_tell_of_their_viewers_in_their_own_ways(method: str, more: str, body: bytes, watching: int | None) -> None:
+    world = World()
+    push = world.pushes.add(Push(name="cdn", url=URL, terminal=PHONE, when="demand"), "config")
+    push.watching = 5 if watching is None else 1 - watching
+    hook = world.api("GET", "/pushes/cdn")["hook"]
+    answer = world.ask(method, f"{hook}{more}", {}, body)
+    assert (answer.status, answer.json) == (200, {"code": 0})
+    assert push.watching == (5 if watching is None else watching)
+    world.pushes.close()
+    world.end()
+
+
+def test_a_hook_wants_its_own_key_and_viewers_do_not_see_it() -> None:
+    world = World()
+    for name in ("cdn", "other"):
+        world.pushes.add(Push(name=name, url=URL, terminal=PHONE, when="demand"), "config")
+    key = world.api("GET", "/pushes/other")["hook"].partition("?")[2]
+    for path in ("/hooks/push/cdn", "/hooks/push/cdn?token=x", f"/hooks/push/cdn?{key}", f"/hooks/push/nothing?{key}"):
+        assert world.ask("GET", f"{path}{'&' if '?' in path else '?'}event=play").status == 403
+    assert world.api("GET", "/pushes/cdn", role="viewer")["hook"] == ""
+    push = world.pushes.get("cdn")
+    assert push is not None and push.watching == 0
+    world.end()
