@@ -311,7 +311,7 @@ class Superior:
     login_timeout_s: float = a_number(20.0, 1.0)
     reconnect_s: float = a_number(5.0, 0.1)  #: first pause; doubled up to
     reconnect_max_s: float = a_number(300.0, 0.1)
-    vehicles: tuple[str, ...] = texts("vehicle")  #: patterns of plates, aliases or numbers; "!" in front excludes; empty = all that have a plate
+    vehicles: tuple[str, ...] = texts("vehicle")  #: patterns of plates, aliases, numbers or "group:NAME"; "!" in front excludes; empty = all with a plate
     producer_id: str = a_text("", "platform_id")  #: 车载终端厂商唯一编码 in 0x1201; empty = the terminal's own
     model_bytes: int = field(default=8, metadata={"choices": (8, 20)})  #: width of the terminal model in 0x1201 (2011): 20 = supplement
     passwords_in_envelope: bool = False  #: 0x1701 with 167 bytes instead of the standard's 141
@@ -324,11 +324,7 @@ class Superior:
     post_query_s: int = a_number(600, 10)  #: time to answer where the query does not say
     responder: str = ""  #: who answers post queries by rule
     responder_tel: str = ""
-    car_info: str = a_text(
-        "VIN:={plate};VEHICLE_COLOR:={plate_color};VEHICLE_TYPE:={type};TRANS_TYPE:={trans_type};VEHICLE_NATIONALITY:={region};"
-        "OWERS_ID:={owner_id};OWERS_NAME:={owner};OWERS_TEL:={owner_tel}",
-        "car_info",
-    )  #: text of 0x1601
+    car_info: str = a_text("", "car_info")  #: text of 0x1601, with {plate}, {plate_color} and {KEY} of the terminal's details; empty = the edition's own keys
     queue_max: int = a_number(2_000_000, 1000)  #: positions and alarms kept on disk
     queue_age_s: int = a_number(259200, 60)  #: older ones are dropped
     supplement_rate: int = a_number(5000, 1)  #: positions a second in 0x1203

@@ -476,14 +476,10 @@ def _rule(reader: _Reader, path: str, value: str) -> str:
     return value
 
 
-#: what ``superior.car_info`` may name
-CAR_INFO = frozenset({"plate", "plate_color", "type", "trans_type", "region", "owner_id", "owner", "owner_tel", "scope"})
-
-
 def _car_info(reader: _Reader, path: str, value: str) -> str:
-    names = set(re.findall(r"\{([^{}]*)\}", value))
-    if names - CAR_INFO or re.search(r"[{}]", re.sub(r"\{[^{}]*\}", "", value)):
-        reader.fault(path, f"may name {', '.join(sorted(CAR_INFO))} in braces, not {_shown(', '.join(sorted(names - CAR_INFO)))}")
+    odd = re.search(r"[{}]", re.sub(r"\{(plate|plate_color|[A-Z][A-Z0-9_]*)\}", "", value))
+    if odd:
+        reader.fault(path, f"may name {{plate}}, {{plate_color}} and keys in capitals such as {{OWERS_NAME}}, not {_shown(value)}")
     return value
 
 

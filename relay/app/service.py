@@ -258,6 +258,8 @@ class Relay(MultiService):
         if self.parts is not None and self.parts.recorder is not None:
             self.parts.recorder.want(fresh.log.record)
         waiting = [name for name in differing(self.settings, fresh) if name not in RELOADABLE]
+        if self.parts is not None and self.parts.superiors is not None:
+            waiting = [name for name in waiting if name != "superior"] + self.parts.superiors.reconfigure(fresh.superior)
         log.info("configuration reread{rest}", rest=f"; at the next start: {', '.join(waiting)}" if waiting else "")
 
 

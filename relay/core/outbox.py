@@ -87,6 +87,10 @@ class Outbox:
         self._logged_at = float("-inf")
         self._open = False
 
+    def limit(self, most: int, age_s: float) -> None:
+        """Other bounds from now on."""
+        self._most, self._age_s = most, age_s
+
     def begin(self, rows: int, last_id: int) -> None:
         """What the disk holds is known."""
         self.waiting += rows

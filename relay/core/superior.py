@@ -18,12 +18,12 @@ import enum
 import random
 from collections import Counter, OrderedDict, deque
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 from twisted.logger import Logger
 
-from relay.core.alarm_types import AREA_IN_OUT, LEFT_AREA, AlarmType, left_area
+from relay.core.alarm_types import AREA_IN_OUT, LEFT_AREA, AlarmType, alarm_table, left_area
 from relay.core.events import iso_time
 from relay.core.outbox import POSITION, Outbox
 from relay.core.positions import block_2011, block_2019, tail_2019, unix_time
@@ -53,6 +53,12 @@ UNDER_WAY_BYTES = 1 << 19  #: of supplements that are not acknowledged: more wou
 REGISTRATIONS_A_TICK = 50  #: 0x1201 after a login: ten thousand vehicles within forty seconds, positions in between
 RESEND_KEPT = 2000  #: messages that 0x9303 can ask for again
 BREAKS_KEPT = 1000
+#: settings that may change while the links are up
+WHILE_UP = frozenset({
+    "vehicles", "producer_id", "model_bytes", "passwords_in_envelope", "passwords_life_s", "passwords_overlap_s", "check_cross_domain", "alarms",
+    "alarm_types", "post_query_rules", "post_query_s", "responder", "responder_tel", "car_info", "queue_max", "queue_age_s", "supplement_rate",
+    "reconnect_s", "reconnect_max_s",
+})  # fmt: skip
 LAST_WORDS_S = 1.0  #: at the end, for what is under way to arrive
 
 
@@ -71,9 +77,37 @@ class Superior:
     """One of them."""
 
     def __init__(self, settings: Settings, hub: Superiors) -> None:
-        self.settings = settings
         self.hub = hub
         self.name = settings.name
+        self.outbox = Outbox(self.name, hub.store, hub.wall, settings.queue_max, settings.queue_age_s)
+        self._configure(settings)
+        self.counts: Counter[str] = Counter()  #: what happened, for metrics
+        self.received: Counter[int] = Counter()  #: messages by sub-business type
+        self.main: SuperiorLink | None = None
+        self.sub: SuperiorLink | None = None
+        self.verify_code: int | None = None
+        self.wanted = settings.enabled
+        self.state = State.DOWN if settings.enabled else State.STOPPED
+        self.state_since = hub.wall()
+        self.problem = ""  #: why it is not up, in words
+        self.attempts = 0  #: in a row that failed
+        self.next_attempt: float | None = None  #: UNIX time
+        self.breaks: deque[tuple[float, float]] = deque(maxlen=BREAKS_KEPT)  #: (begin, end; 0 = lasts) of times without a link, UNIX seconds
+        self.peer_serials: dict[int, int] = {}  #: last number of each of the superior's sub-business types (2019)
+        self._attempt: DelayedCall | None = None
+        self._ticking: DelayedCall | None = None
+        self._connecting = False
+        self.open_links: set[SuperiorLink] = set()  #: connections that are not closed
+        self._info_id = 0
+        self._refused_pause = 0.0
+        self._budget = 0.0
+        self._ticked_at = hub.clock.seconds()
+        self._unregistered: deque[str] = deque()  #: vehicles to be registered after a login
+        self._sent: OrderedDict[tuple[int, int], tuple[int, bytes]] = OrderedDict()  #: (sub-business, serial) -> msg_id, body
+        self._rng = random.Random()  # noqa: S311 - jitter and keys of a cipher that hides nothing
+
+    def _configure(self, settings: Settings) -> None:
+        self.settings = settings
         self.edition = settings.edition
         self.body_edition = settings.body_edition or settings.edition
         keys = CipherKeys(settings.m1, settings.ia1, settings.ic1) if settings.m1 or settings.ia1 or settings.ic1 else None
@@ -92,32 +126,31 @@ class Superior:
             login_timeout_s=settings.login_timeout_s,
         )
         self.serials = Serials(self.edition)
-        self.outbox = Outbox(self.name, hub.store, hub.wall, settings.queue_max, settings.queue_age_s)
-        self.counts: Counter[str] = Counter()  #: what happened, for metrics
-        self.received: Counter[int] = Counter()  #: messages by sub-business type
-        self.main: SuperiorLink | None = None
-        self.sub: SuperiorLink | None = None
-        self.verify_code: int | None = None
-        self.wanted = settings.enabled
-        self.state = State.DOWN if settings.enabled else State.STOPPED
-        self.state_since = hub.wall()
-        self.problem = ""  #: why it is not up, in words
-        self.attempts = 0  #: in a row that failed
-        self.next_attempt: float | None = None  #: UNIX time
-        self.breaks: deque[tuple[float, float]] = deque(maxlen=BREAKS_KEPT)  #: (begin, end; 0 = lasts) of times without a link, UNIX seconds
-        self.peer_serials: dict[int, int] = {}  #: last number of each of the superior's sub-business types (2019)
+        self.outbox.limit(settings.queue_max, settings.queue_age_s)
+        self.alarm_types = alarm_table(settings.alarm_types) if settings.alarms else {}
         self._tail = tail_2019(settings.platform_id)
-        self._attempt: DelayedCall | None = None
-        self._ticking: DelayedCall | None = None
-        self._connecting = False
-        self.open_links: set[SuperiorLink] = set()  #: connections that are not closed
-        self._info_id = 0
-        self._refused_pause = 0.0
-        self._budget = 0.0
-        self._ticked_at = hub.clock.seconds()
-        self._unregistered: deque[str] = deque()  #: vehicles to be registered after a login
-        self._sent: OrderedDict[tuple[int, int], tuple[int, bytes]] = OrderedDict()  #: (sub-business, serial) -> msg_id, body
-        self._rng = random.Random()  # noqa: S311 - jitter and keys of a cipher that hides nothing
+
+    def reconfigure(self, settings: Settings) -> None:
+        """The configuration was reread. What the present links stand on makes them end and begin anew."""
+        before = self.settings
+        anew = [key.name for key in fields(Settings) if key.name not in WHILE_UP and getattr(before, key.name) != getattr(settings, key.name)]
+        serials = self.serials
+        self._configure(settings)
+        if not anew:
+            self.serials = serials
+            return
+        reason = f"the configuration has changed: {', '.join(anew)}"
+        if "enabled" in anew:
+            self.wanted = settings.enabled
+        for link in (self.sub, self.main):
+            if link is not None:
+                link.end(reason)
+        if self.wanted:
+            self.attempts = 0
+            self._try_later(reason)
+        else:
+            self._cancel_attempt()
+            self._look()
 
     # ---- starting and ending --------------------------------------------------------------------------------------------
 

@@ -25,6 +25,8 @@ FLUSH_S = 0.01  #: frames of so long are written together
 FLUSH_BYTES = 32768  #: or so many bytes
 #: without acknowledgements of TCP: a keep-alive of our own is due when so many messages are not confirmed
 PROBE_AFTER = 1000
+#: answers that a superior may leave unread before its link is ended: several photos; positions do not count, they wait on disk
+UNREAD_MAX = 1 << 22
 #: messages under way that are remembered; when a superior confirms nothing, the oldest count as delivered beyond it, and are counted
 UNDER_WAY_MAX = 50_000
 
@@ -85,6 +87,7 @@ class SuperiorLink:
         self._call_at = 0.0
         self._flush_call: DelayedCall | None = None
         self._held = 0
+        self._unread = 0  #: bytes put on it since it was full
         self._settling = False
 
     @property
@@ -126,6 +129,14 @@ class SuperiorLink:
     def send(self, msg_id: int, kind: int, body: bytes) -> int:
         """One message, written soon; gives its serial number."""
         sn = self.core.send_body(msg_id, kind, body, self._clock.seconds())
+        if self.wire.full:
+            self._unread += len(body)
+            if self._unread > UNREAD_MAX:
+                self._unread = 0
+                self.end("it does not read what it asks for")
+                return sn
+        else:
+            self._unread = 0
         self._held += len(body)
         if self._held >= FLUSH_BYTES:
             self.flush()

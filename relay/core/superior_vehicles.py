@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
@@ -36,6 +37,13 @@ class Vehicle:
         self.video_alarm = 0
         self.driver: DriverIdentity | None = None  #: the last 0x0702
         self.waybill = b""  #: the last 0x0701
+
+    def names(self) -> list[str]:
+        """What patterns of ``superior.vehicles`` are held against."""
+        known = self.terminal.known
+        if known is None:
+            return [self.plate, self.sim]
+        return [self.plate, self.sim, known.alias, *known.aliases, f"group:{known.group}" if known.group else ""]
 
     def current(self) -> bool:
         """Whether the terminal is still called so."""
@@ -77,20 +85,33 @@ def plate_of(terminal: Terminal) -> tuple[str, int]:
     return (tidy_plate(plate), color) if color else ("" if color == 0 else tidy_plate(plate), 0)
 
 
-def goes_up(patterns: Sequence[str], plate: str, alias: str, number: str) -> bool:
-    """Whether a vehicle is among those of a superior: patterns in order, the last that fits decides; a list that begins with "!" begins with all."""
+def goes_up(patterns: Sequence[str], *names: str) -> bool:
+    """Whether a vehicle (plate, number, aliases, ``group:NAME``) goes up: patterns in order, the last that fits decides; a list that begins with "!"
+    begins with all."""
     verdict = not patterns or patterns[0].startswith("!")
     for pattern in patterns:
         wanted = not pattern.startswith("!")
         bare = pattern.removeprefix("!").strip()
-        if any(name and fnmatchcase(name, bare) for name in (plate, alias, number)):
+        if any(name and fnmatchcase(name, bare) for name in names):
             verdict = wanted
     return verdict
 
 
-def car_info(template: str, plate: str, color: int, extra: Mapping[str, str]) -> str:
-    """The text of 0x1601 (CAR_INFO): the template with what is known; what is not stands empty. Separators of the format cannot stand in a value."""
-    values = {"plate": plate, "plate_color": str(color), **extra}
-    for name in ("plate", "plate_color", "type", "trans_type", "region", "owner_id", "owner", "owner_tel", "scope"):
-        template = template.replace(f"{{{name}}}", values.get(name, "").replace(";", " ").replace(":=", " "))
-    return template
+#: 车辆静态信息 by edition; VIN is the plate, despite its name
+CAR_INFO = {
+    2011: "VIN:={plate};VEHICLE_COLOR:={plate_color};VEHICLE_TYPE:={VEHICLE_TYPE};TRANS_TYPE:={TRANS_TYPE};VEHICLE_NATIONALITY:={VEHICLE_NATIONALITY};"
+    "OWERS_ID:={OWERS_ID};OWERS_NAME:={OWERS_NAME};OWERS_TEL:={OWERS_TEL}",
+    2019: "VIN:={plate};VEHICLE_COLOR:={plate_color};VEHICLE_TYPE:={VEHICLE_TYPE};TRANS_TYPE:={TRANS_TYPE};VEHICLE_NATIONALITY:={VEHICLE_NATIONALITY};"
+    "BUSINESSSCOPECODE:={BUSINESSSCOPECODE};OWERS_ID:={OWERS_ID};OWERS_NAME:={OWERS_NAME};OWERS_TEL:={OWERS_TEL}",
+}
+
+
+def car_info(template: str, edition: int, plate: str, color: int, details: Mapping[str, str]) -> str:
+    """The text of 0x1601 (CAR_INFO): the template (else the edition's own) with what is known; what is not stands empty. The format's separators cannot
+    stand in a value."""
+    values = {**details, "plate": plate, "plate_color": str(color)}
+
+    def value(found: re.Match[str]) -> str:
+        return values.get(found[1], "").replace(";", " ").replace(":=", " ")
+
+    return re.sub(r"\{(\w+)\}", value, template or CAR_INFO[edition])

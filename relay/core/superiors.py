@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from twisted.internet.defer import Deferred, DeferredList, ensureDeferred, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from relay.core.alarm_types import alarm_table, alarms_of
+from relay.core.alarm_types import alarms_of
 from relay.core.alias import tidy_plate
 from relay.core.events import Events
 from relay.core.orders import Orders
@@ -40,6 +41,8 @@ from relay.store.terminals import KnownTerminal
 
 log = Logger()
 
+#: settings of the listener
+AT_START = ("sublink_host", "sublink_port", "sublink_tls", "tls_certificate", "tls_key")
 #: connections on the subordinate links' ports that have not logged in: a superior has one; a few more while it reconnects
 UNKNOWN_LINKS_MAX = 64
 
@@ -91,8 +94,6 @@ class Superiors:
         self.requests = Requests(clock, wall, events)
         self._sublink_port = sublink_port
         self._superiors = {one.name: Superior(one, self) for one in settings}
-        self._any_2011 = any(one.body_edition < 2019 for one in self._superiors.values())
-        self._alarm_tables = {one.name: alarm_table(one.settings.alarm_types) if one.settings.alarms else {} for one in self._superiors.values()}
         self._vehicles: OrderedDict[str, Vehicle] = OrderedDict()
         self._by_plate: dict[tuple[str, int], str] = {}
         self._unknown: dict[SuperiorLink, None] = {}
@@ -166,6 +167,30 @@ class Superiors:
             superior.outbox.begin(*kept.get(superior.name, Kept(0, 0)))
             if not self._closed:
                 superior.start()
+
+    def reconfigure(self, settings: Sequence[Settings]) -> list[str]:
+        """The configuration was reread: change what can be changed, and give what waits for the next start.
+
+        New superiors, ones that are gone, and other ports wait: sockets are bound at the start, while the process may still do so.
+        """
+        waiting = []
+        fresh = {one.name: one for one in settings}
+        for name in sorted(fresh.keys() ^ self._superiors.keys()):
+            waiting.append(f"superior {name} ({'new' if name in fresh else 'gone'})")
+        for superior in self._superiors.values():
+            wanted = fresh.get(superior.name)
+            if wanted is None:
+                continue
+            bound = [key for key in AT_START if getattr(superior.settings, key) != getattr(wanted, key)]
+            waiting += [f"superior {superior.name} {key}" for key in bound]
+            wanted = replace(wanted, **{key: getattr(superior.settings, key) for key in bound})
+            if wanted == superior.settings:
+                continue
+            superior.reconfigure(wanted)
+            self.passwords.adjust(superior.name, wanted.passwords_life_s, wanted.passwords_overlap_s)
+        for vehicle in self._vehicles.values():
+            vehicle.superiors = self._superiors_of(vehicle)
+        return waiting
 
     def _keep_passwords(self, superior: str, row: PasswordRow) -> None:
         def failed(failure: Failure) -> None:
@@ -293,12 +318,10 @@ class Superiors:
             self._forget(vehicle)
         if not fresh.plate:
             return None
-        known = terminal.known
-        alias = known.alias if known is not None else ""
-        fresh.superiors = tuple(one for one in self._superiors.values() if goes_up(one.settings.vehicles, fresh.plate, alias, terminal.sim))
+        fresh.superiors = self._superiors_of(fresh)
         if vehicle is not None and (vehicle.plate, vehicle.color) == (fresh.plate, fresh.color):
             fresh.driver, fresh.waybill, fresh.alarm, fresh.video_alarm = vehicle.driver, vehicle.waybill, vehicle.alarm, vehicle.video_alarm
-        else:  # another name: it is another vehicle to every superior
+        elif vehicle is not None:  # another name: it is another vehicle to every superior
             for one in self._superiors.values():
                 for link in (one.main, one.sub):
                     if link is not None:
@@ -308,6 +331,10 @@ class Superiors:
         if len(self._vehicles) > self.terminals.limits.terminals_max:
             self._forget(next(iter(self._vehicles.values())))
         return fresh
+
+    def _superiors_of(self, vehicle: Vehicle) -> tuple[Superior, ...]:
+        names = vehicle.names()
+        return tuple(one for one in self._superiors.values() if goes_up(one.settings.vehicles, *names))
 
     def _forget(self, vehicle: Vehicle) -> None:
         self._vehicles.pop(vehicle.sim, None)
@@ -347,7 +374,7 @@ class Superiors:
             watcher(terminal, received)
 
     def _position(self, vehicle: Vehicle, body: bytes, late: bool) -> None:
-        block = block_2011(body) if self._any_2011 else b""
+        block = block_2011(body) if any(one.body_edition < 2019 for one in vehicle.superiors) else b""
         for superior in vehicle.superiors:
             superior.position(vehicle, body, block, late)
         alarm = int.from_bytes(body[:4], "big")
@@ -361,8 +388,7 @@ class Superiors:
         if not begun:
             return
         for superior in vehicle.superiors:
-            table = self._alarm_tables[superior.name]
             for bit in begun:
-                entry = table.get(bit)
+                entry = superior.alarm_types.get(bit)
                 if entry is not None:
                     superior.alarm(vehicle, entry, body, bit)

@@ -57,6 +57,12 @@ class Passwords:
         else:
             self.renew_if_due(superior)
 
+    def adjust(self, superior: str, life_s: float, overlap_s: float) -> None:
+        """Other times from now on."""
+        pair = self._pairs.get(superior)
+        if pair is not None:
+            pair.life_s, pair.overlap_s = life_s, overlap_s
+
     def pair(self, superior: str) -> tuple[str, str]:
         """Home-domain and cross-domain password, for 0x1701. Secret."""
         row = self._pairs[superior].row

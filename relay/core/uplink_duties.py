@@ -46,6 +46,8 @@ log = Logger()
 #: 0 in progress (处理中), 1 done (已处理完毕), 2 no action (不作处理), 3 later (将来处理)
 HANDLING_WORDS = {"in_progress": 0, "done": 1, "no_action": 2, "later": 3}
 RESEND_AT_ONCE = 255  #: 重传消息总数 is one byte
+#: events of one kind and superior within TELL_EVERY_S: others' positions may come by the thousand
+TELL_AT_ONCE, TELL_EVERY_S = 5, 1.0
 EMERGENCY = 2  #: reason of 0x9205: locations go back at once
 
 
@@ -78,6 +80,7 @@ def register_duties(hub: Superiors) -> None:
 class _Duties:
     def __init__(self, hub: Superiors) -> None:
         self.hub = hub
+        self._told: dict[tuple[str, int], tuple[float, int]] = {}  #: (superior, kind) -> since when, events since then; kinds are those of the table
 
     # ---- noted and told -------------------------------------------------------------------------------------------------
 
@@ -92,8 +95,17 @@ class _Duties:
             superior.counts["positions received by the superior (0x9101)"] += total
 
     def tell(self, superior: Superior, request: Request, reply: Reply) -> None:
-        """Vehicles and alarms of others, answers to our own requests: an event, for whoever is interested."""
-        superior.hub.events.publish("superior.message", superior=superior.name, kind=f"0x{request.kind:04X}", fields=request.business.fields())
+        """Vehicles and alarms of others, answers to our own requests: an event, for whoever is interested; a few a second, the rest is counted."""
+        now = self.hub.clock.seconds()
+        key = superior.name, request.kind
+        told = self._told.get(key, (0.0, 0))
+        if now >= told[0] + TELL_EVERY_S:
+            told = now, 0
+        self._told[key] = told[0], told[1] + 1
+        if told[1] >= TELL_AT_ONCE:
+            superior.counts["messages not told"] += 1
+            return
+        self.hub.events.publish("superior.message", superior=superior.name, kind=f"0x{request.kind:04X}", fields=request.business.fields())
 
     # ---- statistics -----------------------------------------------------------------------------------------------------
 
@@ -207,6 +219,7 @@ class _Duties:
     async def static_data(self, superior: Superior, request: Request, reply: Reply) -> None:
         """0x9601 → 0x1601, of a vehicle that was seen or that the store knows. Nothing is told of one that is neither."""
         vehicle = self.hub.find(request.plate, request.color)
+        known = vehicle.terminal.known if vehicle is not None else None
         plate, color = (vehicle.plate, vehicle.color) if vehicle is not None else ("", 0)
         if vehicle is None:
             try:
@@ -215,11 +228,12 @@ class _Duties:
                 log.warn("superior {name}: 0x9601 not answered: {problem}", name=superior.name, problem=str(problem))
                 return
             if row is not None and row.plate_color in (None, request.color):
-                plate, color = tidy_plate(row.plate), request.color
+                plate, color, known = tidy_plate(row.plate), request.color, row
         if not plate:
             superior.counts["static data of unknown vehicles asked for"] += 1
             return
-        reply(CarInfoAnswer(car_info=car_info(superior.settings.car_info, plate, color, {})))
+        details = known.details if known is not None else {}
+        reply(CarInfoAnswer(car_info=car_info(superior.settings.car_info, superior.body_edition, plate, color, details)))
 
     def passwords(self, superior: Superior, request: Request, reply: Reply) -> None:
         """0x9700 meant as a demand for the passwords; what is in a real 0x9702 is for other government platforms."""

@@ -10,11 +10,13 @@ import pytest
 
 from relay.core.superior import State
 from relay.core.superior_vehicles import goes_up
+from relay.jt808.messages.location import BatchLocation
 from relay.jt809.messages.link import LoginAnswer
+from relay.jt809.messages.platform import PlatformInfo, PostQuery
 from relay.sim.superior import time_of
 from relay.store.terminals import KnownTerminal
 from tests.core.fakes import Rows
-from tests.core.superior_world import CODE, COLOR, NEW, PLATE, Peer, SuperiorWorld, report, superior_settings
+from tests.core.superior_world import CODE, COLOR, NEW, PLATE, Peer, SuperiorWorld, location, report, superior_settings
 
 Make = Callable[..., SuperiorWorld]
 
@@ -364,9 +366,6 @@ def test_a_disk_that_refuses_costs_nothing_while_memory_holds(make: Make) -> Non
 
 
 def test_positions_from_a_blind_area_are_supplements(make: Make) -> None:
-    from relay.jt808.messages.location import BatchLocation
-    from tests.core.superior_world import location
-
     world = make()
     device = world.online()
     peer = world.main("a")
@@ -388,3 +387,61 @@ def test_one_superior_down_slow_or_hostile_does_not_disturb_another(make: Make) 
     assert times(c, 0x1202) == ["4001"]
     assert (world["a"].outbox.waiting, world["b"].outbox.waiting, world["c"].outbox.waiting) == (1, 1, 0)
     assert world["c"].counts["dropped: bad_crc"] == 50
+
+
+# -- the configuration, reread
+
+
+def test_what_may_change_while_the_links_are_up(make: Make) -> None:
+    world = make(superior_settings(), superior_settings("b", access_code=2))
+    b, a = world.main("b"), world.main("a")
+    device = world.online()
+    a.read()
+    b.read()
+    waiting = world.superiors.reconfigure([superior_settings(vehicles=("京*",), alarms=False), superior_settings("b", access_code=2, sublink_port=9)])
+    assert waiting == ["superior b sublink_port"]
+    report(device, 1, alarm=1)
+    assert a.read() == [] and b.kinds() == [0x1202, 0x1402]
+    assert world["a"].state is State.MAIN_UP and world["b"].settings.sublink_port == 8809
+    world.superiors.reconfigure([superior_settings(), superior_settings("b", access_code=2)])
+    report(device, 2)
+    assert a.kinds() == [0x1202]
+
+
+def test_what_the_links_stand_on_makes_them_anew(make: Make) -> None:
+    world = make()
+    main, sub = world.main("a"), world.sub("a")
+    assert world.superiors.reconfigure([superior_settings(access_code=7, edition=2019), superior_settings("c")]) == ["superior c (new)"]
+    assert "access_code" in main.wire.closed and sub.wire.closed
+    main.link.lost("closed")
+    sub.link.lost("closed")
+    world.advance(7.0)
+    peer = world.main("a", login=False)
+    ((header, business),) = peer.read()
+    assert (header.msg_gnsscenterid, business.edition, len(world.attempts)) == (7, 2019, 0)
+    world.superiors.reconfigure([superior_settings(access_code=7, edition=2019, enabled=False)])
+    assert peer.wire.closed and world["a"].state is State.STOPPED
+    assert world.superiors.reconfigure([]) == ["superior a (gone)"]
+
+
+# -- what a superior may cause at most
+
+
+def test_a_superior_that_asks_and_does_not_read_is_ended(make: Make) -> None:
+    world = make(superior_settings(post_query_rules=("* => " + "x" * 1000,)))
+    peer = world.main("a")
+    peer.wire.full = True
+    for _ in range(5000):
+        if peer.wire.closed:
+            break
+        peer.send(PostQuery(object_type=1, object_id="1", info_id=1, info_content="?"))
+    assert peer.wire.closed == "it does not read what it asks for"
+    assert len(peer.wire.written) < 6 << 20
+    peer.link.lost("closed")
+    world.advance(7.0)
+    again = world.main("a")
+    for number in range(50):
+        again.send(PlatformInfo(object_type=1, object_id="1", info_id=number, info_content="?"))
+    assert sum(event["event"] == "superior.message" for event in world.told) == 5
+    assert world["a"].counts["messages not told"] == 45
+    assert again.kinds().count(0x1302) == 50

@@ -152,7 +152,8 @@ def test_supervision_requests_are_answered_by_a_person(scene: Scene) -> None:
 
 
 def test_static_data_of_vehicles_seen_known_and_unknown(tmp_path: Path) -> None:
-    rows = Rows(KnownTerminal(phone="013800138000", plate=PLATE, plate_color=COLOR), KnownTerminal(phone="2", plate="粤B99999", plate_color=2))
+    details = {"OWERS_NAME": "某;公司"}
+    rows = Rows(KnownTerminal(phone="013800138000", plate=PLATE, plate_color=COLOR), KnownTerminal(phone="2", plate="粤B99999", plate_color=2, details=details))
     world = SuperiorWorld(tmp_path, superior_settings(), rows=rows)
     peer = world.main("a")
     world.online()
@@ -160,7 +161,7 @@ def test_static_data_of_vehicles_seen_known_and_unknown(tmp_path: Path) -> None:
     peer.send(CarInfoRequest(), PLATE, COLOR)
     assert peer.answer(0x1601).car_info.startswith(f"VIN:={PLATE};VEHICLE_COLOR:=1;VEHICLE_TYPE:=;")
     peer.send(CarInfoRequest(), "粤B99999", 2)
-    assert "VIN:=粤B99999" in peer.answer(0x1601).car_info
+    assert peer.answer(0x1601).car_info.endswith(";OWERS_ID:=;OWERS_NAME:=某 公司;OWERS_TEL:=")
     peer.send(CarInfoRequest(), "粤B00000", 2)
     assert peer.read() == [] and world["a"].counts["static data of unknown vehicles asked for"] == 1
     world.finish()
