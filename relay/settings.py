@@ -182,6 +182,15 @@ class Audio:
 
 
 @dataclass(frozen=True, slots=True)
+class Video:
+    """Pictures that are decoded: costly, so bounded. All of it needs the media extra."""
+
+    h264_max: int = a_number(0, 0, 1000)  #: channels transcoded from H.265 to H.264 at a time, for players that ask with video=h264; 0 = none
+    mjpeg_max: int = a_number(4, 0, 1000)  #: channels given as motion JPEG at a time
+    mjpeg_fps: float = a_number(10.0, 0.2, 30.0)  #: pictures a second of motion JPEG at most
+
+
+@dataclass(frozen=True, slots=True)
 class Hls:
     """HTTP Live Streaming."""
 
@@ -371,6 +380,7 @@ class Settings:
     media: Media = field(default_factory=Media)
     http: Http = field(default_factory=Http)
     rtmp: Rtmp = field(default_factory=Rtmp)
+    video: Video = field(default_factory=Video)
     hls: Hls = field(default_factory=Hls)
     audio: Audio = field(default_factory=Audio)
     auth: Auth = field(default_factory=Auth)

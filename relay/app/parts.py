@@ -60,6 +60,7 @@ from relay.core.tokens import Signer
 from relay.core.tracks import Tracks, delete_old_positions
 from relay.core.uplink_duties import register_duties
 from relay.core.uploads import Uploads
+from relay.hub.derived import Derivations
 from relay.hub.formats import Options
 from relay.hub.ingest import Ingest
 from relay.hub.merge import Merge
@@ -124,7 +125,11 @@ class Parts:
         self.pool = transcoding_pool()
         self.transcoders = Transcoders(settings.audio, partial(deferToThreadPool, reactor, self.pool))
         self.merge = Merge(clock, settings.media.merge_ms, settings.media.merge_max_ms, cpu=time.thread_time)
-        self.registry = Registry(clock, Options.of(settings), self.merge, self._ingest, transcoders=self.transcoders, wall=time.time)
+        self.picture_pool = transcoding_pool()  # of its own: a picture takes as long as a hundred blocks of sound
+        self.derivations = Derivations(settings.video, partial(deferToThreadPool, reactor, self.picture_pool))
+        self.registry = Registry(
+            clock, Options.of(settings), self.merge, self._ingest, transcoders=self.transcoders, wall=time.time, derivations=self.derivations
+        )
         self.media = MediaServer(reactor, clock, self.registry, settings.media, settings.limits.log_peer_s)
         self.recorder = self.media.recorder = recorder_of(settings.log, time.time)
         admission = Admission(self.terminals, resolver, clock, self.events, settings.media.unrequested)
@@ -280,6 +285,7 @@ class Parts:
         """Answer on every socket."""
         self.pool.start()
         self.files.start()
+        self.picture_pool.start()
         self.merge.start()
         for key in ("terminals.tcp_port", "terminals.tls_port"):
             self._stream(key, TerminalFactory(self.terminals, "tls" if self._speaks_tls(key) else "tcp", self.recorder))
@@ -362,6 +368,8 @@ class Parts:
                 "alarms_waiting": ("Alarms that are not stored yet", lambda: self.alarms.batch.pending),
                 "positions_waiting": ("Positions that are not stored yet", lambda: self.positions.batch.pending),
                 "audit_waiting": ("Rows of the audit that are not stored yet", lambda: self.audit.batch.pending),
+                "h264_transcodes": ("Channels being transcoded from H.265 to H.264", lambda: self.derivations.count("h264")),
+                "mjpeg_channels": ("Channels given as motion JPEG", lambda: self.derivations.count("jpeg") + self.derivations.count("jpeg-keys")),
                 "transcodes": ("Sound tracks being transcoded", lambda: len(self.transcoders.stats())),
             },
             counters={
@@ -377,6 +385,8 @@ class Parts:
                 "push_connects": ("Publications at outside servers that began", self.pushes.connects),
                 "push_failures": ("Pushes that failed and are tried again", self.pushes.failures),
                 "push_sent_bytes": ("Bytes sent to outside servers", self.pushes.sent_bytes),
+                "pictures_made": ("Single pictures made", lambda: self.derivations.pictures),
+                "derivations_refused": ("Transcodes of pictures refused for a limit", lambda: self.derivations.refused),
                 "transcodes_refused": ("Sound tracks not transcoded for a limit", lambda: self.transcoders.refused),
                 "alarms_lost": ("Alarms that the store did not take", lambda: self.alarms.batch.lost),
                 "alarms_suppressed": ("Alarms beyond what one terminal may raise in a minute", lambda: self.alarms.counts["suppressed"]),
@@ -422,6 +432,7 @@ class Parts:
             self._stop_recording,
             self.merge.stop,
             self.pool.stop,
+            self.picture_pool.stop,
             self.positions.stop,
             self.alarms.stop,
             self.files.stop,

@@ -2,7 +2,7 @@
 
 An ``OutputFormat`` names one serialisation of one stream; all viewers with equal formats share its bytes.
 
-    container   "flv" | "mp4" | "ts" | "jt1078" (the packets of the standard) | "hls" | "hls-ts" (segments, which are fetched)
+    container   "flv" | "mp4" | "ts" | "jt1078" (the packets of the standard) | "mjpeg" | "hls" | "hls-ts" (segments, which are fetched)
     framing     "raw" (HTTP body) | "ws" (WebSocket messages; server frames carry no mask, RFC 6455 5.1, so one wrapping serves all)
                 | "ws-binary" (the same without the text message below) | "rtmp" (FLV's tags as RTMP messages)
     media       "av" | "v" | "a"
@@ -27,7 +27,7 @@ from relay.errors import RelayError, UsageError
 from relay.hub.pipeline import have_av
 from relay.settings import Settings
 
-CONTAINERS = ("flv", "mp4", "ts", "jt1078", "hls", "hls-ts")
+CONTAINERS = ("flv", "mp4", "ts", "jt1078", "mjpeg", "hls", "hls-ts")
 FRAMINGS = ("raw", "ws", "ws-binary", "rtmp")
 MEDIA = ("av", "v", "a")
 AUDIO_TARGETS = ("auto", "aac", "flac", "opus", "source", "none")

@@ -21,6 +21,7 @@ from typing import NamedTuple, Protocol
 from twisted.logger import Logger
 
 from relay.codec.frame import AudioConfig, VideoConfig
+from relay.hub.derived import Derivations
 from relay.hub.formats import Options
 from relay.hub.merge import Clock, DelayedCall, Merge
 from relay.hub.muxers import MUXERS, MakeMuxer, unsupported
@@ -119,6 +120,7 @@ class Registry:
         muxers: Mapping[str, MakeMuxer] | None = None,
         unsupported: Callable[[str, VideoConfig | AudioConfig], str] = unsupported,
         wall: Callable[[], float] = lambda: 0.0,
+        derivations: Derivations | None = None,
     ) -> None:
         """``wall``: seconds since 1970, for the times that players are told."""
         self.clock = clock
@@ -132,6 +134,7 @@ class Registry:
         self._draining: dict[Viewer, None] = {}
         self._sweep_call: DelayedCall | None = None
         self.wall = wall
+        self.derivations = derivations
         self.segment_waits = Waits()
         self._streams: dict[StreamKey, Stream] = {}
         self._observers: list[Observer] = []
@@ -207,6 +210,12 @@ class Registry:
         stream.attach_source(source, requested, now)
         self.emit("connected", key, stream, f"{source.transport} {source.peer}", source.peer)
         self.emit("first_packet", key, stream, "", source.peer)
+        return stream
+
+    def child(self, key: StreamKey, ingest: Ingest) -> Stream:
+        """A stream without a source, which whoever asks for it feeds."""
+        stream = self._streams[key] = Stream(self, key, ingest)
+        stream.first_packet = self.clock.seconds()
         return stream
 
     def forget(self, stream: Stream) -> None:

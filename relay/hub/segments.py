@@ -249,8 +249,14 @@ class SegmentOutput(Output):
             return
         self._release_held()
         self.audio = self._next_audio = self._take_audio(source)
-        if self.audio != self._writing and self.video is None:
-            self._change(dts)
+        if self.audio != self._writing:
+            if self.terms is None and (self._segment is None or not self._segment.pieces):
+                self._writing = self.audio  # nothing has been written yet: the first segment has it too
+                self.writer.configure(self.video, self._writing)
+                if self.writer.init:
+                    self.inits[self._init_number] = self.writer.init
+            elif self.video is None:
+                self._change(dts)
         self.stream.rewire()
 
     def _change(self, dts: int) -> None:

@@ -506,6 +506,22 @@ class Stream:
         self._emit("viewers", str(self.viewer_count()))
         return viewer
 
+    def child(self, key: StreamKey, ingest: Ingest) -> Stream:
+        """A stream that is fed with what is made of this one's frames."""
+        return self._registry.child(key, ingest)
+
+    def derive(self, target: str) -> Stream:
+        """The stream that is made of this one ("h264", "jpeg", "jpeg-keys"). Raises ``UnsupportedTrackError``."""
+        derivations = self._registry.derivations
+        if derivations is None:
+            raise refuse("video", self.video.codec if self.video is not None else "none", f"nothing makes {target} here")
+        return derivations.open(self, target)
+
+    def adopt(self, output: Output) -> None:
+        """An output of another kind, whose viewers are its own affair."""
+        self._outputs[output.format] = output
+        self.try_open(output, self.clock.seconds())
+
     def join_segments(self, fmt: OutputFormat, who: Who = NOBODY) -> SegmentViewer:
         """A new viewer of segments ("hls", "hls-ts"), which fetches them at ``viewer.output``. Raises as ``attach`` does."""
         if self.state is StreamState.ENDED:

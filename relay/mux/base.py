@@ -33,6 +33,7 @@ CARRIES = {
     "flv": frozenset({"h264", "h265", "aac", "g711a", "g711u", "mp3", "opus", "flac"}),
     "mp4": frozenset({"h264", "h265", "aac", "mp3", "opus", "flac"}),
     "ts": frozenset({"h264", "h265", "aac", "mp3", "g711a", "g711u"}),
+    "mjpeg": frozenset({"jpeg"}),
     "jt1078": frozenset({"h264", "h265", "g711a", "g711u", "g726", "adpcm", "aac", "mp3", "amr"}),
 }
 CARRIES["hls"] = CARRIES["mp4"]
@@ -41,7 +42,8 @@ CARRIES["hls-ts"] = CARRIES["ts"]
 FLV_PCM_RATES = frozenset({5512, 11025, 22050, 44100})
 
 _WORDS = {
-    "flv": "FLV", "mp4": "MP4", "ts": "MPEG-TS", "hls": "HLS in MP4", "hls-ts": "HLS in MPEG-TS", "jt1078": "JT/T 1078", "flac": "FLAC", "opus": "Opus",
+    "flv": "FLV", "mp4": "MP4", "ts": "MPEG-TS", "mjpeg": "motion JPEG", "hls": "HLS in MP4", "hls-ts": "HLS in MPEG-TS", "jt1078": "JT/T 1078",
+    "jpeg": "JPEG", "h264": "H.264", "h265": "H.265", "flac": "FLAC", "opus": "Opus",
     "g711a": "G.711A", "g711u": "G.711U", "g726": "G.726", "adpcm": "ADPCM", "pcm": "linear PCM", "amr": "AMR",
 }  # fmt: skip
 

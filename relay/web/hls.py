@@ -101,7 +101,7 @@ class Hls:
             raise Problem(503, f"{SESSIONS_MAX} sessions are open already.", code="too_many_sessions", hint="Try again later.")
         fmt = OutputFormat("hls" if query.container == "mp4" else "hls-ts", "raw", query.media, query.audio or "auto")
         who = Who(peer_of(call.request), call.principal.name, "playback" if "id" in call.path else "live")
-        holder = Holder()
+        holder = Holder(query.made(fmt.container))
         stream_word = call.path.get("stream") or query.stream or ""
         holder.lease = lease = await self._media.lease(call.path, call.grant, stream_word, fmt, who)
         viewer: SegmentViewer | None = None

@@ -39,6 +39,7 @@ from relay.hub.formats import OutputFormat, UnsupportedTrackError
 from relay.hub.segments import SegmentViewer
 from relay.hub.stream import Stream, StreamState
 from relay.hub.viewer import Viewer, Who
+from relay.mux.mjpeg import MjpegMuxer
 from relay.web.auth import Authenticator
 from relay.web.connection import CLOSE_S, PING_S, Connection, SinkMaker, WebSocket
 from relay.web.names import Names
@@ -49,14 +50,12 @@ from relay.web.websocket import GOING_AWAY, NORMAL, POLICY, Opcode, accept, clos
 
 _log = Logger(namespace="relay.web")
 
-TYPES = {"flv": "video/x-flv", "mp4": "video/mp4", "ts": "video/mp2t", "jt1078": "application/octet-stream"}
-WORDS = {"flv": "Live FLV", "mp4": "Live MP4", "ts": "Live MPEG-TS", "jt1078": "Live packets of JT/T 1078, from a key frame on"}
+TYPES = {"flv": "video/x-flv", "mp4": "video/mp4", "ts": "video/mp2t", "mjpeg": MjpegMuxer.content_type, "jt1078": "application/octet-stream"}
+WORDS = {"flv": "Live FLV", "mp4": "Live MP4", "ts": "Live MPEG-TS", "mjpeg": "Live motion JPEG", "jt1078": "Live packets of JT/T 1078, from a key frame on"}
 
 #: causes that the hub gives, and the code that a WebSocket is closed with; what is not here is a plain end
 CLOSE_CODES = {"shutdown": GOING_AWAY, "the relay stops": GOING_AWAY, "kicked": POLICY}
 
-#: endings of the contract that a later version serves
-LATER = {"jpg": "pictures", "mjpeg": "motion JPEG"}
 
 
 class MediaQuery(msgspec.Struct):
@@ -67,6 +66,14 @@ class MediaQuery(msgspec.Struct):
     audio: Literal["aac", "flac", "opus", "source", "none"] | None = None
     hevc: Literal["enhanced", "legacy"] = "enhanced"
     ws: Literal["text", "binary"] = "text"
+    video: Literal["h264"] | None = None  #: H.265 is transcoded, where that is allowed
+    motion: Literal["all", "keys"] = "all"  #: of motion JPEG
+
+    def made(self, container: str) -> str:
+        """What a ``Holder`` makes of the pictures."""
+        if container == "mjpeg":
+            return "jpeg" if self.motion == "all" else "jpeg-keys"
+        return self.video or ""
 
 
 class Acquire(Protocol):
@@ -89,9 +96,11 @@ class AcquirePlayback(Protocol):
 class Holder:
     """What a connection has of a channel: a lease, then a viewer; let go of once."""
 
-    __slots__ = ("lease", "viewer")
+    __slots__ = ("lease", "made", "viewer")
 
-    def __init__(self) -> None:
+    def __init__(self, made: str = "") -> None:
+        """``made``: what the pictures are made into, where they are not so already ("h264", "jpeg", "jpeg-keys")."""
+        self.made = made
         self.lease: Lease | None = None
         self.viewer: Viewer | None = None
 
@@ -104,12 +113,19 @@ class Holder:
         if lease is not None:
             lease.release()
 
-    def stream(self, fmt: OutputFormat) -> Stream:
-        """The stream, if it can still be attached to: it may have ended or changed since it was looked at. Raises a Problem."""
+    def running(self) -> Stream:
+        """What the lease is for, if it has not ended meanwhile. Raises a Problem."""
         stream = self.lease.stream if self.lease is not None else None
         if stream is None or stream.state is StreamState.ENDED:
             raise Problem(503, "The stream ended while it was being opened.", code="stream_ended", hint="Try again.")
+        return stream
+
+    def stream(self, fmt: OutputFormat) -> Stream:
+        """The stream, if it can still be attached to: it may have ended or changed since it was looked at. Raises a Problem."""
+        stream = self.running()
         try:
+            if self.made and (self.made != "h264" or (stream.video is not None and stream.video.codec == "h265")):
+                stream = stream.derive(self.made)
             stream.check(fmt)
         except UnsupportedTrackError as error:
             raise Problem(415, f"{error.message}.", code=f"unsupported_{error.track}", hint=error.hint) from None
@@ -121,9 +137,9 @@ class MediaConnection(Connection):
 
     __slots__ = ("_format", "_who", "holder")
 
-    def __init__(self, fmt: OutputFormat, who: Who) -> None:
+    def __init__(self, fmt: OutputFormat, who: Who, made: str = "") -> None:
         super().__init__()
-        self.holder = Holder()
+        self.holder = Holder(made)
         self._format = fmt
         self._who = who
 
@@ -160,9 +176,9 @@ class MediaSocket(WebSocket):
 
     __slots__ = ("_format", "_who", "holder", "telling", "waiting")
 
-    def __init__(self, fmt: OutputFormat, who: Who, telling: bool) -> None:
+    def __init__(self, fmt: OutputFormat, who: Who, telling: bool, made: str = "") -> None:
         super().__init__()
-        self.holder = Holder()
+        self.holder = Holder(made)
         self.telling = telling
         self.waiting: Deferred[Any] | None = None  #: the start that is under way
         self._format = fmt
@@ -306,18 +322,6 @@ class Media:
                 summary=f"{WORDS[container]} of a playback; with an upgrade, over a WebSocket", query=MediaQuery, any_query=True,
                 content_type=TYPES[container], errors=(409, 410, 415, 503, 504), any_origin=True, report=self.report,
             )  # fmt: skip
-        for ending in LATER:
-            yield self._later(f"{name}.{ending}", LATER[ending])
-
-    def _later(self, path: str, what: str) -> Route:
-        def refuse(call: Call) -> None:
-            message = f"This version does not serve {what}."
-            raise Problem(501, message, code="not_served", hint="Ask for .flv or .mp4, over HTTP or WebSocket.")
-
-        return Route(
-            method="GET", path=path, handler=refuse, permission=Permission.MEDIA, tag="media", summary=f"Not served yet: {what}",
-            any_query=True, any_origin=True, hidden=True,
-        )  # fmt: skip
 
     # ---- one request ----------------------------------------------------------------------------------------------------
 
@@ -329,14 +333,15 @@ class Media:
         query: MediaQuery = call.query
         stream = call.path.get("stream") or query.stream or ""
         who = Who(peer_of(call.request), call.principal.name, "playback" if "id" in call.path else "live")
+        media = query.media if container != "mjpeg" else "v"
         if call.upgrade:
             telling = container == "mp4" and query.ws == "text" and not call.request.path.endswith(b".live.mp4")
             framing = "ws-binary" if container == "mp4" and not telling else "ws"
-            fmt = OutputFormat(container, framing, query.media, query.audio or "auto", query.hevc)
-            self._play_socket(call, fmt, who, telling, stream)
+            fmt = OutputFormat(container, framing, media, query.audio or "auto", query.hevc)
+            self._play_socket(call, fmt, who, telling, stream, query.made(container))
             return TAKEN
-        fmt = OutputFormat(container, "raw", query.media, query.audio or "auto", query.hevc)
-        return self._play_http(call, fmt, who, stream)
+        fmt = OutputFormat(container, "raw", media, query.audio or "auto", query.hevc)
+        return self._play_http(call, fmt, who, stream, query.made(container))
 
     async def lease(self, path: dict[str, str], grant: Grant | None, stream: str, fmt: OutputFormat, who: Who, watch: Watcher | None = None) -> Lease:
         """What the path names."""
@@ -361,8 +366,8 @@ class Media:
         self._authenticator.check_stream(grant, name, sim or "", channel)
         return sim or name
 
-    async def _play_http(self, call: Call, fmt: OutputFormat, who: Who, stream: str) -> Any:
-        connection = MediaConnection(fmt, who)
+    async def _play_http(self, call: Call, fmt: OutputFormat, who: Who, stream: str, made: str) -> Any:
+        connection = MediaConnection(fmt, who, made)
         connection.holder.lease = await self.lease(call.path, call.grant, stream, fmt, who)
         try:
             connection.holder.stream(fmt)
@@ -373,9 +378,9 @@ class Media:
         connection.when_drained(connection.attach)
         return TAKEN
 
-    def _play_socket(self, call: Call, fmt: OutputFormat, who: Who, telling: bool, stream: str) -> None:
+    def _play_socket(self, call: Call, fmt: OutputFormat, who: Who, telling: bool, stream: str, made: str) -> None:
         head = accept(call.request)
-        socket = MediaSocket(fmt, who, telling)
+        socket = MediaSocket(fmt, who, telling, made)
         socket.begin(call.request, self._sinks, head)
         self.starting[socket] = None
         # The call, and with it the request, must not live as long as the socket: only what the start needs goes on.

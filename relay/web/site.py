@@ -57,6 +57,7 @@ from relay.web.media import Media
 from relay.web.metrics import Collector, Figures, Metrics
 from relay.web.names import Names, Rows
 from relay.web.pages import Page, Pages
+from relay.web.pictures import Pictures
 from relay.web.problem import Problem
 from relay.web.router import Headers, Permission, Route, Router
 from relay.web.server import Clock, Site
@@ -127,6 +128,7 @@ class Web:
         headers = Headers(settings.http)
         self.feed = EventFeed(parts.events, settings.http, headers, parts.sinks)
         self.media = Media(parts.live.acquire, parts.playbacks.acquire, names, self.authenticator, parts.sinks, translate, parts.permit)
+        self.pictures = Pictures(self.media, parts.hub)
         self.hls = Hls(self.media, parts.clock)
         addresses = PlayAddresses(parts.signer, settings.http, settings.rtmp, settings.auth, parts.wall)
         self.live = LiveApi(parts.live, parts.hub, names, addresses, parts.signer, settings.auth, parts.clock, parts.wall)
@@ -157,6 +159,7 @@ class Web:
                 *self._feed_routes(),
                 *self.media.routes(),
                 *self.hls.routes(),
+                *self.pictures.routes(),
             ],
             self.authenticator,
             settings.http,

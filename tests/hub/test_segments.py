@@ -393,3 +393,21 @@ def test_a_delta_update_leaves_out_what_is_older_than_six_target_durations(monke
     assert "EXT-X-MAP" not in delta  # the same as that of the skipped ones
     assert tag(output, "SERVER-CONTROL").endswith("CAN-SKIP-UNTIL=24.0")
     assert "#EXT-X-SKIP" not in whole
+
+
+def test_sound_that_comes_before_the_first_segment_is_whole_is_in_it() -> None:
+    world = World()
+    output, _ = world.join(OutputFormat("hls"))
+    world.pictures(20, 50)
+    assert output.opened
+    assert output.audio is None
+    for number in range(20, 60):
+        world.pictures(1, 50, begin=number)
+        world.feed(world.stream, "A", b"a", AAC, 0)
+    text = output.playlist().decode()
+    assert "EXT-X-DISCONTINUITY\n" not in text
+    assert text.count("EXT-X-MAP") == 1
+    init = output.init_segment(0)
+    assert init is not None
+    assert init.count(b"trak") == 2
+    assert output.inits.keys() == {0}

@@ -216,16 +216,6 @@ def test_options_allow_every_origin() -> None:
     relay.end()
 
 
-@pytest.mark.parametrize("path", [f"{ONE}.jpg", f"{ONE}.mjpeg"])
-def test_what_a_later_version_serves_is_told_so(path: str) -> None:
-    relay = Relay()
-    answer, _ = parse(relay.get(path).value())
-    assert (answer.status, answer.json["error"]) == (501, "not_served")
-    assert answer.headers["access-control-allow-origin"] == "*"
-    assert relay.ask("GET", path).status == 401
-    relay.end()
-
-
 # tokens -------------------------------------------------------------------------------
 
 

@@ -131,7 +131,7 @@ class Relay(Server):
         self.signer = Signer("a key of tests, long enough", leeway_s=30)
         self.hub = Registry(
             self.clock, Options(flv_audio="source", mp4_audio="source"), Merge(self.clock, 0), ingest_of,
-            muxers={"flv": lambda fmt, key: ToyMuxer(), "mp4": lambda fmt, key: ToyMuxer()}, unsupported=unsupported,
+            muxers={"flv": lambda fmt, key: ToyMuxer(), "mp4": lambda fmt, key: ToyMuxer(), "mjpeg": lambda fmt, key: ToyMuxer()}, unsupported=unsupported,
             wall=self.wall,
         )  # fmt: skip
         self.users = UserRows()

@@ -1,0 +1,1 @@
+`/live/{sim}_{ch}.jpg` gives a channel's latest key frame, `.mjpeg` motion JPEG (`motion=keys`: key frames only), with the extra `media`. `video=h264` in any media address transcodes H.265 for players that know only H.264, as many channels as `[video] h264_max` allows; none by default, and the answer then names the terminal's other stream.
