@@ -301,8 +301,7 @@ class Parts:
         self._stream("http.tls_port", self.web.site)
         self._stream("rtmp.port", self.rtmp)
         self._stream("rtmp.tls_port", self.rtmp)
-        for push in self.settings.push:
-            self.pushes.add(push, "config")
+        self.pushes.configure(self.settings.push)
         self._start_superiors()
         if self.listeners.get("ftp.port") is not None:
             from relay.net.ftp import FtpServer  # Twisted's FTP server takes the reactor at import

@@ -54,7 +54,7 @@ NOT_LISTENING = ("http.platform_port",)
 MANY = "media.talk_extra_ports"
 
 #: what SIGHUP changes at once; everything else waits for the next start
-RELOADABLE = {"log.level", "log.format", "log.record", "auth.signing_key", "auth.signing_key_old", "auth.leeway_s"}
+RELOADABLE = {"log.level", "log.format", "log.record", "auth.signing_key", "auth.signing_key_old", "auth.leeway_s", "push"}
 
 
 class MonotonicClock:
@@ -255,8 +255,10 @@ class Relay(MultiService):
             self.signer.leeway_s = fresh.auth.leeway_s
         if self.writer is not None:
             self.writer.set(fresh.log.format, fresh.log.level)
-        if self.parts is not None and self.parts.recorder is not None:
-            self.parts.recorder.want(fresh.log.record)
+        if self.parts is not None:
+            self.parts.pushes.configure(fresh.push)
+            if self.parts.recorder is not None:
+                self.parts.recorder.want(fresh.log.record)
         waiting = [name for name in differing(self.settings, fresh) if name not in RELOADABLE]
         if self.parts is not None and self.parts.superiors is not None:
             waiting = [name for name in waiting if name != "superior"] + self.parts.superiors.reconfigure(fresh.superior)

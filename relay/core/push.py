@@ -16,7 +16,7 @@ The connection is made by ``relay.net.push``; here is what is decided.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
@@ -349,6 +349,19 @@ class Pushes:
         if settings.when == "always" and not self._closed:
             push.start()
         return push
+
+    def configure(self, wanted: Iterable[PushSettings]) -> None:
+        """The configuration's, at the start and when it is read again: what is gone or other ends, what is new begins, the rest goes on."""
+        named = {settings.name: settings for settings in wanted}
+        for push in list(self):
+            if push.origin == "config" and named.get(push.id) != push.settings:
+                self.remove(push, "the configuration has changed")
+        for name, settings in named.items():
+            known = self.get(name)
+            if known is None:
+                self.add(settings, "config")
+            elif known.origin != "config":
+                log.error("push {name} of the configuration does not begin: the API made one of that name", name=name)
 
     def remove(self, push: Push, why: str) -> None:
         """End it and forget it."""

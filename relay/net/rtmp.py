@@ -330,7 +330,6 @@ class RtmpProtocol(TwistedProtocol):
             "viewer {peer} {who} of {output} ended: {cause}; {bytes} bytes, {drops} drops",
             peer=stats.peer, who=stats.who or "-", output=stats.format, cause=cause, bytes=stats.bytes, drops=stats.drops,
         )  # fmt: skip
-        self.server.sent_bytes += stats.bytes
         self.viewer = None
         if cause == "gone":
             return
@@ -410,7 +409,6 @@ class RtmpServer(Factory):
         self.broken = 0  #: closed for what they sent
         self.refused = 0  #: encoders that wanted to publish
         self.failed = 0  #: plays that could not be served
-        self.sent_bytes = 0  #: of media, to players that are gone
         self.unhandled = 0
         self._peers = PeerLog(clock, log_peer_s)
         self.warn: Callable[..., None] = self._peers.warn

@@ -108,7 +108,7 @@ class PushApi:
         )  # fmt: skip
         yield Route(
             method="DELETE", path=one, handler=self.remove, permission=admin, status=204, tag="pushes",
-            summary="End a push and forget it (one of the configuration comes back with the next start)",
+            summary="End a push and forget it (one of the configuration comes back when that is read again)",
         )  # fmt: skip
         yield Route(
             method="POST", path=f"{one}/start", handler=self.start, permission=operator, answer=PushView, tag="pushes", scope="filtered",

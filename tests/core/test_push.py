@@ -379,3 +379,20 @@ def test_at_the_end_all_stop_and_none_begins() -> None:
     world.pushes.close()
     assert (push.state, link.sink.closed) == ("stopped", b"<bye>")
     assert world.add(name="b").state == "stopped"
+
+
+def test_a_configuration_that_is_read_again_leaves_alone_what_has_not_changed() -> None:
+    world = World()
+    world.site.online()
+
+    def settings(name: str, channel: int = 1) -> Push:
+        return Push(name=name, url=URL, terminal=PHONE, channel=channel, when="demand")
+
+    world.pushes.configure([settings("same"), settings("other"), settings("gone")])
+    made = world.pushes.add(settings("made"), "api")
+    same, other = world.pushes.get("same"), world.pushes.get("other")
+    world.pushes.configure([settings("same"), settings("other", 2), settings("new"), settings("made", 3)])
+    assert [push.id for push in world.pushes] == ["same", "made", "other", "new"]
+    assert world.pushes.get("same") is same
+    assert world.pushes.get("other") is not other
+    assert world.pushes.get("made") is made

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.support import Product, free_port, need, probe_streams, run, wait_for
+from tests.net.test_push import certificate
 
 pytestmark = pytest.mark.e2e
 
@@ -153,6 +154,18 @@ def test_a_push_on_demand_begins_with_the_first_viewer_at_the_server(tmp_path: P
         assert push_of(relay, "first")["connects"] == 1
         wait_for("the viewer's end", lambda: push_of(relay, "first")["watching"] == 0)
         assert hook.partition("token=")[2] not in relay.process.output
+
+
+def test_a_media_server_pulls_and_a_player_comes_by_tls(tmp_path: Path, server: MediaServer) -> None:
+    files = certificate(tmp_path, "localhost")
+    tls = free_port()
+    with Product(tmp_path, rtmp={"tls_port": tls, "tls_certificate": files[0], "tls_key": files[1]}) as relay:
+        relay.terminal(PHONE)
+        server.stop()
+        server.configure(f"pull rtmp://127.0.0.1:{relay.ports['rtmp']}/live/{PHONE}_1?token={relay.media_token} name=pulled live=1;")
+        server.start()
+        for url in (server.url("pulled"), f"rtmps://127.0.0.1:{tls}/live/{PHONE}_1?token={relay.media_token}&audio=source"):
+            assert {stream["codec_type"] for stream in probe_streams(url)} >= {"video"}
 
 
 def test_the_api_does_not_push_into_the_network_behind_the_relay(relay: Product, tmp_path: Path) -> None:
