@@ -377,7 +377,7 @@ class Parts:
                 "media_wrong_protocol": ("Connections on media ports that spoke something else", lambda: self.media.wrong_protocol),
                 "rtmp_accepted": ("RTMP connections accepted", lambda: self.rtmp.accepted),
                 "rtmp_over_limit": ("RTMP connections refused for rtmp.connections_max", lambda: self.rtmp.over_limit),
-                "rtmp_slow": ("RTMP connections closed before they had said what they want", lambda: self.rtmp.slow),
+                "rtmp_slow": ("RTMP connections closed that said or played nothing in time", lambda: self.rtmp.slow),
                 "rtmp_broken": ("RTMP connections closed for what they sent", lambda: self.rtmp.broken),
                 "rtmp_publishers_refused": ("Encoders that wanted to publish", lambda: self.rtmp.refused),
                 "rtmp_plays_failed": ("RTMP plays that could not be served", lambda: self.rtmp.failed),

@@ -44,6 +44,8 @@ ABORT_S = 5.0
 #: a player without a running stream is asked so often whether it is there, and closed when it said nothing for ``SILENT_S``
 PING_S = 30.0
 SILENT_S = 75.0
+#: a player that is connected and plays nothing
+IDLE_S = 60.0
 #: what a player may leave untaken of our answers: more than the handshake's answer and every command's
 UNSENT_MAX = 65536
 
@@ -119,6 +121,7 @@ class RtmpProtocol(TwistedProtocol):
         self._timer: DelayedCall | None = None  #: the deadline or ping that is due next
         self._duration: DelayedCall | None = None
         self._heard = 0.0
+        self._wanted = 0.0  #: when it last had, or waited for, a stream
         self._paused = False
         self._closing = False
         self._lost = False
@@ -178,9 +181,13 @@ class RtmpProtocol(TwistedProtocol):
         server = self.server
         viewer = self.viewer
         now = server.clock.seconds()
-        if viewer is None and now - self._heard > SILENT_S:
+        if self.lease is not None or self._opening is not None:
+            self._wanted = now
+        problem = "plays nothing" if now - self._wanted > IDLE_S else "silent" if viewer is None and now - self._heard > SILENT_S else ""
+        if problem:
             self._timer = None
-            server.warn(self.address, "RTMP connection {peer} closed: silent", peer=self.peer)
+            server.slow += 1
+            server.warn(self.address, "RTMP connection {peer} closed: {problem}", peer=self.peer, problem=problem)
             self._sink.abort()
             return
         self._timer = server.clock.callLater(PING_S, self._look)
@@ -208,6 +215,7 @@ class RtmpProtocol(TwistedProtocol):
         if not connected and session.state not in (State.HANDSHAKE, State.CONNECTING) and self._timer is not None:
             self._timer.cancel()
             self._timer = server.clock.callLater(PING_S, self._look)
+            self._wanted = now
         for event in session.events():
             self._event(event)
         self._flush()

@@ -295,7 +295,7 @@ def test_who_does_not_say_what_it_wants_is_closed_in_time(said: tuple[bytes, ...
 
 def test_who_waits_is_pinged_and_closed_when_silent() -> None:
     world = World()
-    player = world.player(HELLO, CONNECT)
+    player = world.player(HELLO, CONNECT, PLAY)
     player.heard()
     world.clock.advance(PING_S)
     (ping,) = player.heard()
@@ -306,6 +306,18 @@ def test_who_waits_is_pinged_and_closed_when_silent() -> None:
     assert not player.wire.aborted
     world.clock.advance(SILENT_S - PING_S)
     assert player.wire.aborted
+
+
+def test_who_plays_nothing_is_closed_although_it_answers() -> None:
+    world = World()
+    player = world.player(HELLO, CONNECT)
+    for _ in range(3):
+        world.clock.advance(PING_S)
+        if player.wire.aborted:
+            break
+        player.say(chunks.user_control(7, 1))
+    assert player.wire.aborted
+    assert world.server.slow == 1
 
 
 def test_another_protocol_is_closed_and_counted() -> None:
