@@ -15,19 +15,28 @@ from relay.jt1078.assembly import RawFrame
 from relay.jt1078.packet import DataType
 
 
+SMOOTH = 0.2  #: how far one read moves the pace
+PULL = 0.02  #: how far one picture is drawn to its arrival
+OFF_MAX_MS = 1000.0  #: further from its arrival no picture is shown
+
+
 class PlaybackIngest(Ingest):
     """Of one playback session."""
 
-    __slots__ = ("_began", "_stamp", "trick")
+    __slots__ = ("_at", "_began", "_group", "_read", "_step", "trick")
 
     def __init__(self, sim: str, channel: int, loss_policy: str = KEYFRAME, g726_order: str = "auto") -> None:
         super().__init__(sim, channel, loss_policy, g726_order)
         self.trick = False  #: not at normal speed with sound: time is the time of arrival
         self._began: float | None = None  #: when the first picture of this kind came
-        self._stamp = -1
+        self._at = -1.0  #: ms since then that the last one was given
+        self._step = 0.0  #: ms from picture to picture, smoothed; 0 = not known yet
+        self._read = 0.0  #: when the last ones came
+        self._group = 0  #: how many of them there were
 
     def pace(self, trick: bool, now: float) -> None:
         """The terminal was told to play at another speed, or at normal speed again."""
+        self._step = 0.0
         if trick != self.trick:
             self.trick = trick
             self.restart(now)
@@ -43,7 +52,21 @@ class PlaybackIngest(Ingest):
             if raw.data_type == DataType.AUDIO:
                 self._count("sound_at_speed")
                 return []
-            if self._began is None:
-                self._began = now
-            self._stamp = raw.timestamp = max(self._stamp + 1, round((now - self._began) * 1000))
+            raw.timestamp = round(self._by_arrival(now))
         return super().push(raw, now)
+
+    def _by_arrival(self, now: float) -> float:
+        """Reads are gathered, so that several pictures come at one moment: they are spread as they were sent, and follow the arrival slowly."""
+        if self._began is None:
+            self._began = self._read = now
+        elif now > self._read:
+            step = (now - self._read) * 1000 / max(1, self._group)
+            self._step = self._step + SMOOTH * (step - self._step) if self._step else step
+            self._read, self._group = now, 0
+        self._group += 1
+        arrival = (now - self._began) * 1000
+        due = self._at + self._step
+        off = arrival - due
+        due = arrival if not self._step or abs(off) > OFF_MAX_MS else due + PULL * off
+        self._at = max(due, self._at + 1.0)
+        return self._at

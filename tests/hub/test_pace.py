@@ -87,3 +87,16 @@ def test_pictures_that_arrive_together_keep_their_order() -> None:
     ingest.pace(True, 1.0)
     out = [frame for number in range(5) for frame in push(ingest, number * 40, 1.0, key=number == 0)]
     assert steps(out) == [1, 1, 1, 1]
+
+
+def test_pictures_that_are_read_several_at_a_time_are_spread() -> None:
+    ingest = PlaybackIngest("013800138000", 1)
+    ingest.pace(True, 1.0)
+    out: list[Frame] = []
+    for tick in range(50):  # 100 pictures a second, read each 80 ms
+        for number in range(8):
+            out += push(ingest, 0, 1.0 + tick * 0.08, key=not tick and not number)
+    late = steps(out)[100:]
+    assert min(late) >= 7
+    assert max(late) <= 13
+    assert abs(out[-1].dts - out[100].dts - 2990) <= 40
