@@ -138,7 +138,7 @@ class Playbacks:
         """A viewer's reference to a session; fires when ``lease.stream`` has something to begin with, fails with StartFailed."""
         session = self._sessions.get(ident)
         if session is None or session.over or session.stopping:
-            return fail(_no_session(ident, session))
+            return fail(no_session(ident, session))
         return session.acquire(media, purpose, who, timeout_s if timeout_s is not None else self.media.start_timeout_s, watch)
 
     def get(self, ident: str) -> Playback | None:
@@ -149,7 +149,7 @@ class Playbacks:
         """A session that runs; raises StartFailed (404, 410)."""
         session = self._sessions.get(ident)
         if session is None or session.over:
-            raise _no_session(ident, session)
+            raise no_session(ident, session)
         return session
 
     def of_channel(self, sim: str, channel: int) -> Playback | None:
@@ -239,7 +239,8 @@ class Playbacks:
             undo()
 
 
-def _no_session(ident: str, session: Playback | None) -> StartFailed:
+def no_session(ident: str, session: Playback | None = None) -> StartFailed:
+    """404, or 410 for one that is over."""
     if session is None:
         return StartFailed(404, "unknown_playback", f"There is no playback {ident}.", "POST …/channels/{ch}/playback starts one.", REQUESTED)
     return StartFailed(410, "playback_ended", f"Playback {ident} is over: {session.ended}.", "Start another one.", REQUESTED)

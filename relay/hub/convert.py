@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 
 from relay.codec import h264, h265
 from relay.codec.frame import AUDIO, VIDEO, AudioConfig, Frame, VideoConfig
+from relay.codec.nalu import to_avcc
 from relay.errors import RelayError
 from relay.hub.ingest import KEEP, Ingest
 from relay.hub.pipeline import Pipeline, target_config
@@ -203,12 +204,17 @@ def _write(frames: Iterator[Frame], out: BinaryIO) -> None:
             carried = None
     muxer.configure(video, carried, 0)
     out.write(muxer.header())
+    changed = False
     for frame in _all(waiting, frames):
         if frame.kind == VIDEO:
-            if frame.config != video:
-                video = frame.config  # type: ignore[assignment]
-                out.write(muxer.configure(video, carried, frame.dts))
-            out.write(muxer.write(frame))
+            config = frame.config
+            if isinstance(config, VideoConfig) and frame.key and (changed or config != video):
+                # a file has one header: what changes later (main to sub stream) is told in the pictures themselves
+                changed = True
+                data = to_avcc(config.parameter_sets) + frame.data
+                frame = Frame(VIDEO, frame.dts, frame.pts, True, data, config, 0, frame.source_time)
+            if video is not None and config.codec == video.codec:
+                out.write(muxer.write(frame))
         elif carried is not None and frame.config == audio:
             made = [frame] if pipeline is None else pipeline.run([(frame.dts, frame.data, 0.0)])[0]
             for sound in made:

@@ -14,7 +14,6 @@ from relay.hub.ingest import KEYFRAME, Ingest
 from relay.jt1078.assembly import RawFrame
 from relay.jt1078.packet import DataType
 
-
 SMOOTH = 0.2  #: how far one read moves the pace
 PULL = 0.02  #: how far one picture is drawn to its arrival
 OFF_MAX_MS = 1000.0  #: further from its arrival no picture is shown

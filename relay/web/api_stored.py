@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from relay.core.playback import Playback, Playbacks, Wish
+from relay.core.playback import Playback, Playbacks, Wish, no_session
 from relay.core.recordings import Recordings
 from relay.core.stored import recording_of
 from relay.jt808.messages.video import PlaybackMode
@@ -30,6 +30,14 @@ MODES = {
 }  # fmt: skip
 
 
+#: ``core.audit.Audit.record``
+Record = Callable[..., None]
+
+
+def no_record(*_: object, **__: object) -> None:
+    """Where there is no audit."""
+
+
 async def known_sim(names: Names, call: Call) -> str:
     """The terminal that the path names; 404 for a name that nobody has."""
     name = call.path["sim"]
@@ -42,11 +50,12 @@ async def known_sim(names: Names, call: Call) -> str:
 class StoredApi:
     """Handlers and their routes."""
 
-    def __init__(self, recordings: Recordings, playbacks: Playbacks, names: Names, addresses: PlayAddresses) -> None:
+    def __init__(self, recordings: Recordings, playbacks: Playbacks, names: Names, addresses: PlayAddresses, record: Record = no_record) -> None:
         self._recordings = recordings
         self._playbacks = playbacks
         self._names = names
         self._addresses = addresses
+        self._record = record
 
     def routes(self) -> Iterable[Route]:
         """The lines of the table."""
@@ -62,21 +71,40 @@ class StoredApi:
         )  # fmt: skip
         yield Route(
             method="GET", path="/api/v1/playbacks", handler=self.list, permission=viewer, query=PlaybackQuery, answer=PlaybackList, tag=tag,
-            summary="Playbacks that run",
+            summary="Playbacks that run", scope="filtered",
         )  # fmt: skip
-        yield Route(method="GET", path=playback, handler=self.get, permission=viewer, answer=PlaybackView, tag=tag, summary="One playback")
+        yield Route(
+            method="GET", path=playback, handler=self.get, permission=viewer, answer=PlaybackView, tag=tag, summary="One playback", scope="filtered"
+        )
         yield Route(
             method="GET", path=f"{playback}/play", handler=self.play, permission=viewer, query=PlayQuery, answer=PlaybackStarted, tag=tag,
-            summary="Its play URLs with fresh tokens", errors=(410,),
+            summary="Its play URLs with fresh tokens", errors=(410,), scope="filtered",
         )  # fmt: skip
         yield Route(
             method="POST", path=f"{playback}/control", handler=self.control, permission=operator, body=PlaybackControl, answer=PlaybackView, tag=tag,
-            summary="Pause, resume, speed, seek, key frames only, rewind (0x9202)", errors=(409, 410, 429, 502, 503, 504),
+            summary="Pause, resume, speed, seek, key frames only, rewind (0x9202)", errors=(409, 410, 429, 502, 503, 504), scope="filtered",
         )  # fmt: skip
         yield Route(
             method="DELETE", path=playback, handler=self.stop, permission=operator, status=204, tag=tag, summary="End a playback whoever watches",
-            errors=(410,),
+            errors=(410,), scope="filtered",
         )  # fmt: skip
+
+    def _running(self, call: Call) -> Playback:
+        """The session that the path names, if it runs and is the account's to see."""
+        session = self._known(call)
+        return session if not session.over else self._playbacks.need(session.id)
+
+    def _known(self, call: Call) -> Playback:
+        """The same, running or over."""
+        ident = call.path["id"]
+        session = self._playbacks.get(ident)
+        if session is None or not call.sees(session.key.sim):
+            raise no_session(ident)
+        return session
+
+    def _note(self, call: Call, session: Playback, what: str) -> None:
+        """Into the audit."""
+        self._record(call.principal.name, "playback", f"{session.key.sim}_{session.key.channel}", f"playback {session.id}: {what}", call.request.address)
 
     async def search(self, call: Call) -> dict[str, Any]:
         """Ask, and wait for the whole list."""
@@ -96,6 +124,8 @@ class StoredApi:
         sim = await known_sim(self._names, call)
         who = call.principal.name
         session = await self._playbacks.start(sim, int(call.path["channel"]), wish, "api", who, body.timeout_s, body.replace)
+        criteria = session.wish.criteria
+        self._note(call, session, f"{criteria.begin} to {criteria.end}")
         return self._started(call, session, PlayQuery())
 
     def _started(self, call: Call, session: Playback, query: PlayQuery) -> dict[str, Any]:
@@ -105,17 +135,16 @@ class StoredApi:
     def list(self, call: Call) -> dict[str, Any]:
         """Those that run."""
         sessions = self._playbacks.all() if call.query.all else self._playbacks.running()
-        items = [session.as_dict() for session in sessions]
+        items = [session.as_dict() for session in sessions if call.sees(session.key.sim)]
         return {"items": items, "total": len(items), "next": None}
 
     def get(self, call: Call) -> dict[str, Any]:
         """One, running or over."""
-        session = self._playbacks.get(call.path["id"])
-        return (session or self._playbacks.need(call.path["id"])).as_dict()
+        return self._known(call).as_dict()
 
     def play(self, call: Call) -> dict[str, Any]:
         """Addresses only."""
-        return self._started(call, self._playbacks.need(call.path["id"]), call.query)
+        return self._started(call, self._running(call), call.query)
 
     async def control(self, call: Call) -> dict[str, Any]:
         """Tell the terminal, wait for its answer."""
@@ -124,10 +153,13 @@ class StoredApi:
             raise Problem(400, 'A speed (1, 2, 4, 8, 16) belongs to {"action": "speed"} and to "rewind".', code="bad_speed")
         if (body.time is None) == (body.action == "seek"):
             raise Problem(400, 'A time belongs to {"action": "seek"}, and to nothing else.', code="bad_time")
-        session = self._playbacks.need(call.path["id"])
+        session = self._running(call)
         await session.control(body.action, body.speed or 1, body.time, body.timeout_s)
+        self._note(call, session, body.action)
         return session.as_dict()
 
     def stop(self, call: Call) -> None:
         """End it."""
-        self._playbacks.need(call.path["id"]).stop(f"stopped by {call.principal.name}")
+        session = self._running(call)
+        session.stop(f"stopped by {call.principal.name}")
+        self._note(call, session, "stopped")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 
 from relay.core.uploads import Upload, UploadError, Uploads
 from relay.hub.convert import UnsupportedFileError, to_mp4
-from relay.web.api_stored import known_sim
+from relay.web.api_stored import Record, known_sim
 from relay.web.connection import SinkMaker
 from relay.web.files import InThread, send_file
 from relay.web.models_uploads import FileList, FileQuery, UploadControl, UploadList, UploadQuery, UploadStart, UploadView
@@ -21,9 +21,6 @@ from relay.web.router import Call, Permission, Route
 NETWORKS = {"wifi": 1, "lan": 2, "mobile": 4}
 TYPES = {"mp4": "video/mp4", "avi": "video/x-msvideo", "ts": "video/mp2t", "jpg": "image/jpeg", "jpeg": "image/jpeg"}
 CONVERTED = "converted"  #: folder inside a task's, for what was made of its files
-
-Record = Callable[..., None]
-
 
 def upload_problem(error: UploadError) -> Problem:
     """As an answer."""
@@ -51,27 +48,28 @@ class UploadApi:
         )  # fmt: skip
         yield Route(
             method="GET", path="/api/v1/uploads", handler=self.list, permission=viewer, query=UploadQuery, answer=UploadList, tag=tag,
-            summary="Upload tasks, newest first", errors=(503,),
+            summary="Upload tasks, newest first", errors=(503,), scope="filtered",
         )  # fmt: skip
         yield Route(
             method="GET", path=one, handler=self.get, permission=viewer, answer=UploadView, tag=tag, summary="One task: its state, its progress, its files",
-            errors=(503,),
+            errors=(503,), scope="filtered",
         )  # fmt: skip
         yield Route(
             method="POST", path=f"{one}/control", handler=self.control, permission=operator, body=UploadControl, answer=UploadView, tag=tag,
-            summary="Pause, resume, cancel (0x9207)", errors=(409, 502, 503, 504),
+            summary="Pause, resume, cancel (0x9207)", errors=(409, 502, 503, 504), scope="filtered",
         )  # fmt: skip
         yield Route(
             method="DELETE", path=one, handler=self.remove, permission=operator, status=204, tag=tag, summary="Forget a task that is over, and its files",
-            errors=(409, 503),
+            errors=(409, 503), scope="filtered",
         )  # fmt: skip
         yield Route(
-            method="GET", path=f"{one}/files", handler=self.files, permission=viewer, answer=FileList, tag=tag, summary="The files that came", errors=(503,)
-        )
+            method="GET", path=f"{one}/files", handler=self.files, permission=viewer, answer=FileList, tag=tag, summary="The files that came", errors=(503,),
+            scope="filtered",
+        )  # fmt: skip
         for path, words in ((f"{one}/files/{{file}}", "One file, with ranges"), (f"{one}/file", "The only file, or the first, with ranges")):
             yield Route(
                 method="GET", path=path, handler=self.file, permission=viewer, query=FileQuery, tag=tag, content_type="application/octet-stream",
-                summary=f"{words}; ?convert=mp4 makes it playable", errors=(415, 416, 503),
+                summary=f"{words}; ?convert=mp4 makes it playable", errors=(415, 416, 503), scope="filtered",
             )  # fmt: skip
 
     async def start(self, call: Call) -> dict[str, Any]:
@@ -97,34 +95,44 @@ class UploadApi:
                 raise Problem(400, "That is no `next` of a page.", code="bad_query") from None
         tasks, total = await self._uploads.page(sim, query.state or "", query.limit, before)
         more = f"{tasks[-1].created!r}_{tasks[-1].id}" if len(tasks) == query.limit else None
+        if call.principal.groups:
+            tasks = [task for task in tasks if call.sees(task.sim)]
+            total = len(tasks)  # of others nothing is told, not even how many
         return {"items": [task.as_dict() for task in tasks], "total": total, "next": more}
+
+    async def _known(self, call: Call) -> Upload:
+        """The task that the path names, if it is the account's to see."""
+        upload = await self._uploads.get(call.path["id"])
+        if not call.sees(upload.sim):
+            raise Problem(404, f"There is no upload {call.path['id']}.", code="unknown_upload")
+        return upload
 
     async def get(self, call: Call) -> dict[str, Any]:
         """One task."""
-        return (await self._uploads.get(call.path["id"])).as_dict()
+        return (await self._known(call)).as_dict()
 
     async def control(self, call: Call) -> dict[str, Any]:
         """Tell the terminal."""
-        upload = await self._uploads.get(call.path["id"])
+        upload = await self._known(call)
         await upload.control(call.body.action)
         self._record(call.principal.name, "upload", f"{upload.sim}_{upload.channel}", f"upload {upload.id}: {call.body.action}", call.request.address)
         return upload.as_dict()
 
     async def remove(self, call: Call) -> None:
         """Delete."""
-        upload = await self._uploads.get(call.path["id"])
+        upload = await self._known(call)
         await self._uploads.remove(upload.id)
         self._record(call.principal.name, "upload", f"{upload.sim}_{upload.channel}", f"upload {upload.id}: deleted", call.request.address)
 
     async def files(self, call: Call) -> dict[str, Any]:
         """What came."""
-        upload = await self._uploads.get(call.path["id"])
+        upload = await self._known(call)
         items = [each.as_dict() for each in upload.facts.files.values()]
         return {"items": items, "total": len(items), "next": None}
 
     async def file(self, call: Call) -> Any:
         """One file."""
-        upload = await self._uploads.get(call.path["id"])
+        upload = await self._known(call)
         name = call.path.get("file") or next(iter(upload.facts.files), "")
         stored = upload.facts.files.get(name)
         if stored is None:

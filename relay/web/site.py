@@ -41,7 +41,7 @@ from relay.web.api_pushes import PushApi
 from relay.web.api_quirks import QuirkApi
 from relay.web.api_recordings import RecordingApi, Recordings
 from relay.web.api_relay import RelayApi
-from relay.web.api_stored import StoredApi
+from relay.web.api_stored import Record, StoredApi, no_record
 from relay.web.api_streams import StreamApi
 from relay.web.api_superiors import SuperiorApi
 from relay.web.api_talk import TalkApi
@@ -147,7 +147,7 @@ class Web:
                 *QuirkApi(parts.quirks, names).routes(),
                 *TalkApi(parts.talks, names, addresses, parts.signer, settings.auth, settings.http, parts.sinks, parts.wall).routes(),
                 *self.live.routes(),
-                *StoredApi(parts.searches, parts.playbacks, names, addresses).routes(),
+                *StoredApi(parts.searches, parts.playbacks, names, addresses, self._record(parts)).routes(),
                 *StreamApi(parts.hub, parts.wall, self.live.end).routes(),
                 *SuperiorApi(parts.superiors).routes(),
                 *RecordingApi(parts.recordings, names, (one.name for one in settings.superior)).routes(),
@@ -185,8 +185,11 @@ class Web:
     def _upload_routes(self, parts: WebParts, names: Names) -> Iterable[Route]:
         if parts.uploads is None or parts.in_thread is None:
             return ()
-        record = parts.audit.record if parts.audit is not None else lambda *_, **__: None
-        return UploadApi(parts.uploads, names, parts.sinks, parts.in_thread, record).routes()
+        return UploadApi(parts.uploads, names, parts.sinks, parts.in_thread, self._record(parts)).routes()
+
+    @staticmethod
+    def _record(parts: WebParts) -> Record:
+        return parts.audit.record if parts.audit is not None else no_record
 
     def _feed_routes(self) -> Iterable[Route]:
         yield Route(

@@ -10,7 +10,9 @@ import pytest
 from relay.core.playback_session import AT_ITS_END, END_SILENCE_S
 from relay.hub.stream import Stream
 from relay.jt808.messages.video import PlaybackControl, PlaybackRequest, RealtimeAvRequest, Resource, ResourceList
+from relay.store.terminals import KnownTerminal
 from tests.core.fakes import PHONE, SIM
+from tests.web.test_accounts import Browser
 from tests.web.world import Relay, Source, body, messages, picture
 
 SPAN = {"start_time": "2026-11-21T09:00:00", "end_time": "2026-11-21T10:00:00+08:00"}
@@ -303,3 +305,19 @@ def test_a_token_is_for_one_playback(site: Site) -> None:
     for token in (site.media_token(f"{SIM}_1"), site.media_token("playback/other")):
         assert answered(site.get(f"/playback/{view['id']}.flv", token=token), 403)["error"] == "token_wrong_path"
     assert answered(site.get("/playback/0000.flv"), 404)["error"] == "unknown_playback"
+
+
+def test_playbacks_of_other_groups_are_not_there(site: Site) -> None:
+    view, _ = site.running()
+    site.api("POST", "/users", {"name": "guy", "role": "operator", "password": "password of guy", "groups": ["north"]}, expect=201)
+    terminal = site.core.terminals.get(SIM)
+    assert terminal is not None
+    terminal.known = KnownTerminal(phone=PHONE, group="south")
+    browser = Browser(site)
+    browser.login("guy", "password of guy")
+    assert browser.ask("GET", "/playbacks").json["items"] == []
+    for method, path in (("GET", ""), ("GET", "/play"), ("POST", "/control"), ("DELETE", "")):
+        answer = browser.ask(method, f"/playbacks/{view['id']}{path}", {"action": "pause"} if method == "POST" else None)
+        assert (answer.status, answer.json["error"]) == (404, "unknown_playback"), path
+    terminal.known = KnownTerminal(phone=PHONE, group="north")
+    assert browser.ask("GET", f"/playbacks/{view['id']}").status == 200
