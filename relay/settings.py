@@ -220,6 +220,8 @@ class Store:
     alarms_days: int = a_number(365, 0)  #: alarms and their files older than that are deleted; 0 = kept
     positions_days: int = a_number(90, 0)  #: rows older than that are deleted; 0 = kept
     audit_days: int = a_number(365, 0)
+    multimedia_days: int = a_number(90, 0)  #: pictures, sound and films of 0x0801, with their files
+    multimedia_max_bytes: int = a_number(10 << 30, 1)  #: of all of them; the oldest go first
 
 
 @dataclass(frozen=True, slots=True)

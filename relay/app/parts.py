@@ -44,6 +44,7 @@ from relay.core.events import Events
 from relay.core.fence import Fence
 from relay.core.hooks import Hooks
 from relay.core.live import Live, MediaPorts
+from relay.core.multimedia import Multimedia
 from relay.core.orders import Orders
 from relay.core.play import Plays
 from relay.core.playback import Playbacks
@@ -114,7 +115,11 @@ class Parts:
             store.database,
             clock,
             time.time,
-            [Kept("positions", kept.positions_days, delete_old_positions), Kept("audit rows", kept.audit_days, by_time("audit"))],
+            [
+                Kept("positions", kept.positions_days, delete_old_positions),
+                Kept("audit rows", kept.audit_days, by_time("audit")),
+                Kept("multimedia", kept.multimedia_days, store.multimedia.delete_old),
+            ],
         )
         self.terminals = Terminals(settings.terminals, settings.limits, store.terminals, clock, self.events, time.time, store.changes)
         self.terminals.watch_locations(self.positions.came)
@@ -155,6 +160,8 @@ class Parts:
         self.searches.claim = self.playbacks.claim
         self.hooks = Hooks(settings.hook, webhook_post(reactor), self.events, clock, time.time, settings.http.advertise or socket.gethostname())
         self.rtmp = RtmpServer(clock, settings.rtmp, Plays(signer, resolver, self.live, time.time, self.hooks.permit), settings.limits.log_peer_s)
+        store.multimedia.directory = data_directory(settings) / "multimedia"
+        self.multimedia = Multimedia(self.terminals, store.multimedia, clock, self.events, time.time, kept.multimedia_max_bytes)
         self.orders = Orders(self.terminals, clock, self.events, self.audit.record)
         self.quirks = Quirks(self.terminals, self.events, time.time, store.quirks)
         self.media.settled = self.quirks.media_seen
@@ -212,6 +219,7 @@ class Parts:
                 searches=self.searches,
                 playbacks=self.playbacks,
                 uploads=self.uploads,
+                multimedia=store.multimedia,
                 in_thread=self.in_thread,
                 orders=self.orders,
                 ptz=self.ptz,
@@ -416,6 +424,7 @@ class Parts:
             self.ptz.close,
             self.talks.close,
             self.orders.close,
+            self.multimedia.close,
             self.pushes.close,
             self.live.close,
             self.accounts.close,

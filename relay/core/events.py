@@ -26,6 +26,8 @@ ptz.stopped                   a rotation was stopped since nobody renewed it; ``
 ptz.not_stopped               alarm: that stop was not answered
 stream.not_found              a channel that does not run was asked for; ``who``, ``purpose``
 stream.connected              its media connection was admitted; ``peer``
+multimedia.stored             a terminal's picture, sound or film is kept; ``multimedia`` (its number), ``media_id``, ``type``
+multimedia.lost               alarm: one could not be kept; ``reason``
 talk.began                    a terminal is in a call; ``id``, ``mode`` ("talk", "listen", "broadcast"), ``who`` holds the microphone
 talk.left                     it no longer is; ``reason``
 talk.ended                    the whole call is over; ``reason``
@@ -94,6 +96,7 @@ ALARMS = frozenset(
         "stream.not_stopped",
         "ptz.not_stopped",
         "talk.not_stopped",
+        "multimedia.lost",
     }
 )
 

@@ -11,6 +11,7 @@ from relay.store.alarms import AlarmStore
 from relay.store.audit import AuditStore
 from relay.store.connection import Connection
 from relay.store.database import Database
+from relay.store.multimedia import MultimediaStore
 from relay.store.positions import PositionStore
 from relay.store.postgres import PostgresConnection, is_postgres
 from relay.store.quirks import QuirkStore
@@ -33,6 +34,7 @@ class Store:
         self.alarms = AlarmStore(self.database)
         self.uploads = UploadStore(self.database)
         self.quirks = QuirkStore(self.database)
+        self.multimedia = MultimediaStore(self.database)
 
     @property
     def path(self) -> Path:

@@ -30,11 +30,13 @@ from relay.errors import RelayError
 from relay.hub.registry import Registry
 from relay.settings import Settings
 from relay.store.errors import StoreError
+from relay.store.multimedia import MultimediaStore
 from relay.web import openapi
 from relay.web.api_accounts import AccountApi, account_problem
 from relay.web.api_alarms import AlarmApi
 from relay.web.api_audit import AuditApi
 from relay.web.api_live import LiveApi, start_problem
+from relay.web.api_multimedia import MultimediaApi
 from relay.web.api_orders import OrderApi, order_problem
 from relay.web.api_positions import PositionApi
 from relay.web.api_pushes import PushApi
@@ -99,7 +101,8 @@ class WebParts:
     superiors: Superiors | None = None  #: None: none are configured
     alarms: Alarms | None = None
     uploads: Uploads | None = None
-    in_thread: InThread | None = None  #: for files; goes with ``uploads``
+    in_thread: InThread | None = None  #: for files; goes with ``uploads`` and ``multimedia``
+    multimedia: MultimediaStore | None = None
 
 
 def translate(error: BaseException) -> Problem | None:
@@ -156,6 +159,7 @@ class Web:
                 *(PositionApi(parts.positions, parts.terminals, names).routes() if parts.positions is not None else ()),
                 *(AlarmApi(parts.alarms, names, parts.audit).routes() if parts.alarms is not None else ()),
                 *self._upload_routes(parts, names),
+                *self._multimedia_routes(parts, names),
                 *self._feed_routes(),
                 *self.media.routes(),
                 *self.hls.routes(),
@@ -190,6 +194,12 @@ class Web:
     @staticmethod
     def _record(parts: WebParts) -> Record:
         return parts.audit.record if parts.audit is not None else no_record
+
+    def _multimedia_routes(self, parts: WebParts, names: Names) -> Iterable[Route]:
+        if parts.multimedia is None or parts.in_thread is None:
+            return ()
+        record = parts.audit.record if parts.audit is not None else lambda *_, **__: None
+        return MultimediaApi(parts.multimedia, parts.orders, names, parts.sinks, parts.in_thread, record).routes()
 
     def _feed_routes(self) -> Iterable[Route]:
         yield Route(

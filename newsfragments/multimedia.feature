@@ -1,0 +1,1 @@
+Pictures, sound and films of 0x0801 are kept with where and why they were taken, listed and served at `/api/v1/multimedia`, deleted by age and size; what terminals have kept is searched (0x8802) and fetched (0x8803, 0x8805).
