@@ -9,6 +9,7 @@ view         SIM_CHANNEL       a viewer is gone; ``bytes`` that it got, ``detail
 message      SIM               a message was sent to a terminal; ``detail`` names it
 terminal     SIM               a known terminal was added, changed or removed
 alarm        alarm id          an alarm was acknowledged
+push         SIM_CHANNEL       a push to an outside server was made, started, stopped or deleted by the API
 download     a file            a stored file was fetched
 ===========  ================  ==========================================================================
 

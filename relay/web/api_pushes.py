@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl
 import msgspec
 from msgspec import Meta
 
+from relay.core.audit import Audit
 from relay.core.events import iso_time
 from relay.core.push import PUSHES_MAX, Push, Pushes
 from relay.core.tokens import Signer
@@ -86,8 +87,9 @@ class HookAnswer(msgspec.Struct):
 class PushApi:
     """Handlers and their routes."""
 
-    def __init__(self, pushes: Pushes, signer: Signer, wall: Callable[[], float]) -> None:
+    def __init__(self, pushes: Pushes, signer: Signer, wall: Callable[[], float], audit: Audit | None = None) -> None:
         self._pushes = pushes
+        self._audit = audit
         self._signer = signer
         self._wall = wall
 
@@ -214,21 +216,31 @@ class PushApi:
             push = self._pushes.add(settings, "api")
         except PushUrlError as problem:
             raise Problem(400, f"url: {problem}.", code="bad_url") from None
+        self._note(call, push, "made")
         return self.view(push, call)
+
+    def _note(self, call: Call, push: Push, what: str) -> None:
+        if self._audit is not None:
+            subject = f"{_sim(push)}_{push.settings.channel}"
+            self._audit.record(call.principal.name, "push", subject, f"{push.id} to {push.target.shown()} {what}", call.request.address)
 
     def remove(self, call: Call) -> None:
         """End and forget."""
-        self._pushes.remove(self._find(call), f"deleted by {call.principal.name}")
+        push = self._find(call)
+        self._note(call, push, "deleted")
+        self._pushes.remove(push, f"deleted by {call.principal.name}")
 
     def start(self, call: Call) -> PushView:
         """Begin."""
         push = self._find(call)
+        self._note(call, push, "started")
         push.start()
         return self.view(push, call)
 
     def stop(self, call: Call) -> PushView:
         """End."""
         push = self._find(call)
+        self._note(call, push, "stopped")
         push.stop(f"stopped by {call.principal.name}")
         return self.view(push, call)
 

@@ -154,7 +154,7 @@ class Web:
                 *StreamApi(parts.hub, parts.wall, self.live.end).routes(),
                 *SuperiorApi(parts.superiors).routes(),
                 *RecordingApi(parts.recordings, names, (one.name for one in settings.superior)).routes(),
-                *(PushApi(parts.pushes, parts.signer, parts.wall).routes() if parts.pushes is not None else ()),
+                *(PushApi(parts.pushes, parts.signer, parts.wall, parts.audit).routes() if parts.pushes is not None else ()),
                 *(AuditApi(parts.audit).routes() if parts.audit is not None else ()),
                 *(PositionApi(parts.positions, parts.terminals, names).routes() if parts.positions is not None else ()),
                 *(AlarmApi(parts.alarms, names, parts.audit).routes() if parts.alarms is not None else ()),

@@ -59,6 +59,17 @@ def test_a_play_that_fails_says_why(relay: Product) -> None:
     assert "is not online" in refusal(*ffprobe, rtmp(relay))
 
 
+def test_librtmp_reads_it_and_understands_a_refusal(relay: Product, tmp_path: Path) -> None:
+    curl = need("curl")
+    if "librtmp" not in run(curl, "--version").stdout:
+        pytest.skip("this curl was built without librtmp")
+    relay.terminal(PHONE)
+    path = tmp_path / "seen.flv"
+    run(curl, "-sS", "-m", "3", "-o", path, rtmp(relay, where="app", media="v"), check=False)
+    assert [stream["codec_name"] for stream in probe_streams(path)] == ["h264"]
+    assert "NetStream.Play.Failed" in refusal(curl, "-sS", "-m", "20", "-o", tmp_path / "none.flv", f"{rtmp(relay)}bad")
+
+
 def test_an_encoder_is_told_that_nothing_is_taken(relay: Product) -> None:
     ffmpeg = (need("ffmpeg"), "-v", "error", "-f", "lavfi", "-i", "testsrc=d=2", "-f", "flv")
     assert "takes no publishers" in refusal(*ffmpeg, f"rtmp://127.0.0.1:{relay.ports['rtmp']}/live/{PHONE}_1?token={relay.media_token}")

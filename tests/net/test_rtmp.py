@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Any
 
 import pytest
+from twisted.internet import reactor as global_reactor
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 from twisted.internet.testing import StringTransport
@@ -18,8 +20,10 @@ from relay.rtmp.chunks import AUDIO, COMMAND, USER_CONTROL, VIDEO, ChunkReader, 
 from relay.rtmp.handshake import SIZE
 from relay.settings import Rtmp
 from tests.hub.support import Hub
+from tests.net.test_media1078 import ensure, wait_for
 from tests.rtmp.test_server import HELLO, codes, request
 
+reactor: Any = global_reactor
 CONNECT = request("connect", 1, {"app": "live", "tcUrl": "rtmp://h/live"}) + request("createStream", 2, None)
 PLAY = request("play", 0, None, "13800138000_1?token=t", stream=1)
 
@@ -358,3 +362,53 @@ def test_at_the_end_those_that_wait_are_told() -> None:
     assert "NetStream.Play.Stop" in codes(player.heard())
     world.server.stop()
     assert player.wire.aborted
+
+
+@pytest.mark.parametrize("reads_at_first", [True, False])
+def test_over_a_real_socket_who_does_not_read_gets_whole_messages_and_then_a_key_frame(reads_at_first: bool) -> Deferred[Any]:
+    async def run() -> None:
+        world = World()
+        world.hub = Hub(real=True, queue_bytes=200_000)
+        stream = world.hub.open()
+        port = reactor.listenTCP(0, world.server, interface="127.0.0.1")
+        client = socket.socket()
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.connect(("127.0.0.1", port.getHost().port))
+        client.setblocking(False)
+        client.send(HELLO + CONNECT + PLAY)
+        await wait_for(lambda: world.asked)
+        world.answer.callback(Lease(stream))
+        world.hub.feed(stream, "K", b"first")
+        viewer = await wait_for(lambda: next(iter(world.server.players)).viewer)
+        got = bytearray()
+
+        def read() -> bool:
+            try:
+                while data := client.recv(1 << 20):
+                    got.extend(data)
+            except BlockingIOError:
+                pass
+            return viewer.state == "live"
+
+        if reads_at_first:
+            world.hub.clock.advance(0.2)
+            await wait_for(lambda: read() and len(got) > 3500)
+        most = 0
+        for _ in range(300):
+            world.hub.feed(stream, "P", b"p" * 70_000)
+            most = max(most, viewer.queue_bytes)
+        assert viewer.drops
+        assert most < 200_000 + 2 * 70_100
+        world.hub.feed(stream, "K", b"fresh")
+        await wait_for(read)
+        world.hub.feed(stream, "P", b"last")
+        await wait_for(lambda: read() and got.endswith(b"last"))
+        reader = ChunkReader()
+        bodies = [message.body for message in reader.receive(bytes(got[1 + 2 * SIZE :])) if message.type == VIDEO]
+        assert [body[:2] for body in bodies[-2:]] == [b"\x17\x01", b"\x27\x01"]
+        assert {body[5:] for body in bodies[2:-2]} <= {b"p" * 70_000}
+        client.close()
+        await wait_for(lambda: not world.server.players)
+        await port.stopListening()
+
+    return ensure(run())

@@ -15,10 +15,21 @@ from tests.web.world import Relay
 URL = "rtmps://media.example/live/secret?key=secret"
 
 
+class Notes:
+    """An audit."""
+
+    def __init__(self) -> None:
+        self.rows: list[tuple[Any, ...]] = []
+
+    def record(self, *row: Any) -> None:
+        self.rows.append(row)
+
+
 class World(Relay):
     """A relay with pushes whose servers are in the test's hands."""
 
     def __init__(self) -> None:
+        self.notes = Notes()
         self.dials: list[Deferred[Any]] = []
         super().__init__(more=self._parts)
 
@@ -29,7 +40,7 @@ class World(Relay):
 
         resolver = relay.live.resolver
         self.pushes = Pushes(dial, relay.live, relay.hub, relay.core.terminals, resolver, relay.clock, relay.core.events, lambda: 1.0)
-        return {"pushes": self.pushes}
+        return {"pushes": self.pushes, "audit": self.notes}
 
 
 def test_a_push_is_made_shown_without_its_key_and_deleted() -> None:
@@ -46,6 +57,9 @@ def test_a_push_is_made_shown_without_its_key_and_deleted() -> None:
     assert "secret" not in listed.body.decode()
     world.api("DELETE", "/pushes/push-1", expect=204)
     assert world.api("GET", "/pushes")["items"] == []
+    assert [row[:4] for row in world.notes.rows] == [
+        ("the admin", "push", f"{SIM}_2", f"push-1 to rtmps://media.example:443/live/… {what}") for what in ("made", "deleted")
+    ]
     assert world.api("GET", "/pushes/push-1", expect=404)["error"] == "unknown_push"
     world.end()
 
