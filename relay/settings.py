@@ -225,6 +225,26 @@ class Store:
 
 
 @dataclass(frozen=True, slots=True)
+class Attachments:
+    """Files of alarms (0x9208), and the port that terminals send them to."""
+
+    host: str = an_address("0.0.0.0")
+    advertise: str = a_text("", "name")  #: address told to terminals; empty = media.advertise, else the one the signalling link came in on
+    port: int = a_port(7200)
+    directory: str = a_text("", "directory")  #: empty = attachments/ beside the store
+    types: tuple[str, ...] = texts("file_kind")  #: picture, audio, video, text, face, other; none = all
+    file_bytes: int = a_number(67108864, 1024)  #: a larger file is not taken
+    free_bytes: int = a_number(1073741824, 0)  #: nothing is fetched while the disk has less left
+    delay_s: float = a_number(10.0, 0.0)  #: from the alarm to 0x9208: video is ready some seconds later
+    open_per_terminal: int = a_number(1, 1)  #: alarms whose files one terminal sends at a time
+    open_max: int = a_number(200, 1)  #: and all terminals together
+    queue_max: int = a_number(10000, 1)  #: alarms whose files are wanted
+    queue_age_s: float = a_number(86400.0, 1.0)  #: a terminal that does not come online for so long is not asked any more
+    accept_s: float = a_number(172800.0, 60.0)  #: files that were asked for may come so long afterwards
+    connections_max: int = a_number(1000, 1)
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
     """Bounds that protect the process."""
 
@@ -387,6 +407,7 @@ class Settings:
     audio: Audio = field(default_factory=Audio)
     auth: Auth = field(default_factory=Auth)
     store: Store = field(default_factory=Store)
+    attachments: Attachments = field(default_factory=Attachments)
     limits: Limits = field(default_factory=Limits)
     log: Log = field(default_factory=Log)
     metrics: Metrics = field(default_factory=Metrics)

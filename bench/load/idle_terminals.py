@@ -64,6 +64,8 @@ host = "{address}"
 port = 0
 [limits]
 unregistered_max = 20000
+[attachments]
+port = 0
 [store]
 url = "sqlite:///{directory}/relay.db"
 """

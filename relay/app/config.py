@@ -41,7 +41,6 @@ SYSTEM = Path("/etc/jt1078relay.toml")
 
 #: sections that the contract names and a later version serves; True: an array of tables
 NOT_SERVED = {
-    "attachments": False,
     "recording": False,
     "cluster": False,
 }
@@ -410,6 +409,13 @@ def _rule_terminal(reader: _Reader, path: str, value: str) -> str:
     return value
 
 
+def _file_kind(reader: _Reader, path: str, value: str) -> str:
+    kinds = ("picture", "audio", "video", "text", "face", "other")
+    if value not in kinds:
+        reader.fault(path, f"must be of {', '.join(kinds)}, not {_shown(value)}")
+    return value
+
+
 def _channel(reader: _Reader, path: str, value: str) -> str:
     if not re.fullmatch(r"[0-9]{1,3}", value) or not 1 <= int(value) <= 255:
         reader.fault(path, f'must be channels as texts: ["1", "2"], not {_shown(value)}')
@@ -523,6 +529,7 @@ _CHECKS = {
     "alarm": _alarm,
     "rule_terminal": _rule_terminal,
     "channel": _channel,
+    "file_kind": _file_kind,
     "host": _host,
     "name": _name,
     "place": _place,
@@ -556,6 +563,7 @@ def listeners(settings: Settings) -> list[tuple[str, str, str, int]]:
         ("media.talk_tcp_port", "tcp", m.host, m.talk_tcp_port),
         ("http.port", "tcp", h.host, h.port),
         ("http.tls_port", "tcp", h.host, h.tls_port),
+        ("attachments.port", "tcp", settings.attachments.host, settings.attachments.port),
         ("http.platform_port", "tcp", h.host, h.platform_port),
         ("rtmp.port", "tcp", r.host, r.port),
         ("rtmp.tls_port", "tcp", r.host, r.tls_port),

@@ -33,11 +33,10 @@ from relay.app.config import sublink_key
 from relay.app.health import Health
 from relay.app.keys import data_directory
 from relay.app.listening import Listeners
+from relay.app.records import Records
 from relay.app.threads import files_pool, transcoding_pool
 from relay.core.accounts import Accounts
 from relay.core.admission import Admission
-from relay.core.alarm_rules import Rules
-from relay.core.alarms import Alarms
 from relay.core.alias import Resolver
 from relay.core.audit import Audit
 from relay.core.events import Events
@@ -53,12 +52,10 @@ from relay.core.ptz import Ptz
 from relay.core.push import Pushes
 from relay.core.quirks import Quirks
 from relay.core.recordings import Recordings
-from relay.core.retention import Kept, Retention, by_time
 from relay.core.superiors import Superiors
 from relay.core.talk import Talks
 from relay.core.terminals import Terminals
 from relay.core.tokens import Signer
-from relay.core.tracks import Tracks, delete_old_positions
 from relay.core.uplink_duties import register_duties
 from relay.core.uploads import Uploads
 from relay.hub.derived import Derivations
@@ -108,24 +105,9 @@ class Parts:
         self.certificates = {name: self._certificate(name) for name in ("terminals", "media", "http", "rtmp")}
         self.events = Events(time.time)
         self.audit = Audit(store.audit, clock, time.time)
-        self.positions = Tracks(store.positions, clock, time.time)
-        self.alarms = Alarms(store.alarms, clock, self.events, time.time)
-        kept = settings.store
-        self.retention = Retention(
-            store.database,
-            clock,
-            time.time,
-            [
-                Kept("positions", kept.positions_days, delete_old_positions),
-                Kept("audit rows", kept.audit_days, by_time("audit")),
-                Kept("multimedia", kept.multimedia_days, store.multimedia.delete_old),
-            ],
-        )
         self.terminals = Terminals(settings.terminals, settings.limits, store.terminals, clock, self.events, time.time, store.changes)
-        self.terminals.watch_locations(self.positions.came)
-        self.terminals.watch_locations(self.alarms.came)
-        self.rules = Rules(settings.rule, self.terminals, self.events, clock.seconds)
-        self.alarms.watch(self.rules.alarm)
+        port = listeners.port("attachments.port")
+        self.records = Records(settings, reactor, clock, store, self.events, self.audit, self.terminals, port)
         resolver = Resolver(self.terminals, store.terminals)
         self.pool = transcoding_pool()
         self.transcoders = Transcoders(settings.audio, partial(deferToThreadPool, reactor, self.pool))
@@ -184,6 +166,7 @@ class Parts:
         self.talk_server = TalkServer(self.talks, self.recorder)
         self.superior_store = SuperiorStore(data_directory(settings) / SUPERIORS) if settings.superior else None
         self.superiors = self._superiors()
+        self.records.take_pictures(self.orders)
         self.ptz = Ptz(self.terminals, clock, self.events, settings.terminals.ptz_hold_s, self.audit.record)
         self.accounts = Accounts(store.users, signer, clock, time.time, store.changes)
         dialler = Dialler(reactor, clock, Fence(settings.rtmp.push_allow))
@@ -233,8 +216,9 @@ class Parts:
                 problems=self.problems,
                 figures=self._figures(),
                 audit=self.audit,
-                positions=self.positions,
-                alarms=self.alarms,
+                positions=self.records.positions,
+                alarms=self.records.alarms,
+                attachments=self.records.attachments if port else None,
                 recordings=self.recorder,
                 pushes=self.pushes,
             )
@@ -319,12 +303,12 @@ class Parts:
         self.uploads.begin()
         self.quirks.load()
         self.health.start()
-        self.retention.start()
-        self.alarms.start()
+        self._stream("attachments.port", self.records.attachment_server)
+        self.records.start()
 
     def _speaks_tls(self, key: str) -> bool:
         section, _, name = key.partition(".")
-        return self.certificates[section] is not None and (name == "tls_port" or not getattr(getattr(self.settings, section), "tls_port", 0))
+        return self.certificates.get(section) is not None and (name == "tls_port" or not getattr(getattr(self.settings, section), "tls_port", 0))
 
     def _stream(self, key: str, factory: Factory) -> None:
         bound = self.listeners.get(key)
@@ -352,7 +336,7 @@ class Parts:
 
     def problems(self) -> list[str]:
         """What keeps the relay from doing its work, for ``/readyz``."""
-        return self.health.problems()
+        return self.health.problems() + self.records.problems()
 
     def unhandled(self) -> int:
         """Faults of our own since the start, each in the log with its traceback; 0 in a sound program."""
@@ -371,12 +355,9 @@ class Parts:
                 "pushes": ("Pushes to outside servers", lambda: len(self.pushes)),
                 "pushes_running": ("Of these, those that run", self.pushes.running),
                 "store_waiting": ("Operations that wait for the store", lambda: database.waiting),
-                "alarms_lasting": ("Alarms that have begun and not ended", lambda: self.alarms.lasting),
-                "alarms_waiting": ("Alarms that are not stored yet", lambda: self.alarms.batch.pending),
-                "positions_waiting": ("Positions that are not stored yet", lambda: self.positions.batch.pending),
-                "audit_waiting": ("Rows of the audit that are not stored yet", lambda: self.audit.batch.pending),
                 "h264_transcodes": ("Channels being transcoded from H.265 to H.264", lambda: self.derivations.count("h264")),
                 "mjpeg_channels": ("Channels given as motion JPEG", lambda: self.derivations.count("jpeg") + self.derivations.count("jpeg-keys")),
+                **self.records.gauges(),
                 "transcodes": ("Sound tracks being transcoded", lambda: len(self.transcoders.stats())),
             },
             counters={
@@ -394,17 +375,16 @@ class Parts:
                 "push_sent_bytes": ("Bytes sent to outside servers", self.pushes.sent_bytes),
                 "pictures_made": ("Single pictures made", lambda: self.derivations.pictures),
                 "derivations_refused": ("Transcodes of pictures refused for a limit", lambda: self.derivations.refused),
+                **self.records.counters(),
                 "transcodes_refused": ("Sound tracks not transcoded for a limit", lambda: self.transcoders.refused),
-                "alarms_lost": ("Alarms that the store did not take", lambda: self.alarms.batch.lost),
-                "alarms_suppressed": ("Alarms beyond what one terminal may raise in a minute", lambda: self.alarms.counts["suppressed"]),
-                "positions_stored": ("Positions stored", lambda: self.positions.batch.stored),
-                "positions_lost": ("Positions that the store did not take", lambda: self.positions.batch.lost),
-                "audit_lost": ("Rows of the audit that the store did not take", lambda: self.audit.batch.lost),
                 "certificate_reloads": ("Certificates read again", lambda: sum(one.reloads for one in certificates)),
                 "certificate_failures": ("Certificates that could not be used when they changed", lambda: sum(one.failures for one in certificates)),
                 "unhandled": ("Faults of the relay itself, in the log with tracebacks", self.unhandled),
             },
-            by_word={"hooks": ("What became of deliveries to hooks and of their decisions", lambda: self.hooks.counts)},
+            by_word={
+                "attachments": ("What became of files of alarms", lambda: self.records.attachments.counts),
+                "hooks": ("What became of deliveries to hooks and of their decisions", lambda: self.hooks.counts),
+            },
             labelled=superior_figures(self.superiors),
         )
 
@@ -417,7 +397,7 @@ class Parts:
         """
         steps: tuple[Callable[[], Any], ...] = (
             self.health.stop,
-            self.retention.stop,
+            self.records.close,
             self.uploads.close,
             self._close_ftp,
             self.playbacks.close,
@@ -441,10 +421,8 @@ class Parts:
             self.merge.stop,
             self.pool.stop,
             self.picture_pool.stop,
-            self.positions.stop,
-            self.alarms.stop,
             self.files.stop,
-            self.audit.stop,
+            self.records.stop,
         )
         for step in steps:
             try:

@@ -51,6 +51,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add("--code", default="", metavar="CODE", help="authentication code from an earlier registration: authenticate without registering")
     add("--heartbeat-interval", type=float, default=60, metavar="S", help="seconds (default %(default)g)")
     add("--position-interval", type=float, default=30, metavar="S", help="seconds; 0 = never (default %(default)g)")
+    add("--alarm-interval", type=float, default=0, metavar="S", help="raise an active-safety alarm with files so often; 0 = never (default %(default)g)")
     source = sub.add_mutually_exclusive_group()
     source.add_argument("--pattern", action="store_true", help="send the test card with a clock and a tone (the default)")
     source.add_argument("--capture", type=Path, metavar="FILE", help="send a recorded JT/T 1078 stream, over and over, with new stamps and numbers")
@@ -153,6 +154,7 @@ class _Run:
             auth_code=args.code,
             heartbeat_s=args.heartbeat_interval,
             position_s=args.position_interval,
+            alarm_s=args.alarm_interval,
             signalling_udp=args.signalling_udp,
             tls=args.tls,
             media_udp=args.udp,

@@ -279,11 +279,11 @@ class Alarms:
             self._events.publish("alarm.acknowledged", alarm=row.id, sim=row.key, who=row.acknowledged_by, note=row.note)
         return row
 
-    async def set_files_state(self, row: AlarmRow, state: str, alarm_number: str | None = None) -> None:
+    async def set_files_state(self, row: AlarmRow, state: str, alarm_number: str | None = None, why: str = "") -> None:
         """How far its files are; told as an event."""
+        self._events.publish("alarm.files", alarm=row.id, sim=row.key, state=state, why=why)
         await self.batch.flush()
         await self._store.set_files_state(row.id, state, alarm_number)
-        self._events.publish("alarm.files", alarm=row.id, sim=row.key, state=state)
 
     def stop(self) -> Deferred[None]:
         """Write what waits."""

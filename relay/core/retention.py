@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Coroutine
+from typing import Any, NamedTuple
 
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.logger import Logger
@@ -27,7 +27,8 @@ class Kept(NamedTuple):
 
     name: str
     days: float  #: 0 = for ever
-    delete: Callable[[Connection, float, int], int]  #: (connection, older than this UNIX time, rows at most) -> rows deleted
+    delete: Callable[[Connection, float, int], int] | None = None  #: (connection, older than this UNIX time, rows at most) -> rows deleted
+    run: Callable[[float, int], Coroutine[Any, Any, int]] | None = None  #: the same where more than rows is to be deleted
 
 
 def by_time(table: str, column: str = "time") -> Callable[[Connection, float, int], int]:
@@ -79,7 +80,7 @@ class Retention:
             deleted = 0
             try:
                 while not self._stopped:
-                    rows: int = await self._database.write(lambda connection: kept.delete(connection, before, ROWS))  # noqa: B023 - awaited here
+                    rows = await self._some(kept, before)
                     deleted += rows
                     if rows < ROWS:
                         break
@@ -89,6 +90,15 @@ class Retention:
             if deleted:
                 self.deleted[kept.name] = self.deleted.get(kept.name, 0) + deleted
                 log.info("{count} {name} older than {days:g} days deleted", count=deleted, name=kept.name, days=kept.days)
+
+    async def _some(self, kept: Kept, before: float) -> int:
+        if kept.run is not None:
+            return await kept.run(before, ROWS)
+        delete = kept.delete
+        if delete is None:
+            return 0
+        rows: int = await self._database.write(lambda connection: delete(connection, before, ROWS))
+        return rows
 
     def _pause(self) -> Deferred[None]:
         done: Deferred[None] = Deferred()

@@ -16,6 +16,7 @@
 | 0x8201, 0x8202 | 0x0201, 0x0001 | position; reports more often for a while |
 | 0x8203, 0x8204 | 0x0001 | |
 | cameras, texts, doors, areas, photos … | ``operator_answers`` | |
+| 0x9208 | 0x0001, then a connection for the files | see ``alarms`` |
 | 0x8003 | the pieces again (``session`` does it) | |
 | anything else | 0x0001 result 3, a broken body result 2 | |
 """
@@ -31,6 +32,7 @@ from relay.jt808.messages.general import Result
 from relay.jt808.messages.video import AvCommand, AvDataType, CloseType, PlaybackControlCode, StreamType
 from relay.jt808.params import PARAMETERS, AvChannel, AvChannels, AvParameters
 from relay.jt808.session_events import Received
+from relay.sim import alarms
 from relay.sim.uploads import SimulatedUpload, files_of
 from relay.sim.vehicle import bcd_time, from_bcd
 from relay.sim.vehicle import location as as_location
@@ -46,7 +48,7 @@ _SPEEDS = {0: 1.0, 1: 1.0, 2: 2.0, 3: 4.0, 4: 8.0, 5: 16.0}
 Handler = Callable[["SimulatedTerminal", Header, Any], None]
 _HANDLERS: dict[int, Handler] = {}
 #: asked again with the same serial: answered again, not done again
-_ACTS = frozenset({0x9101, 0x9102, 0x9201, 0x9202, 0x9206, 0x9207, 0x8105})
+_ACTS = frozenset({0x9101, 0x9102, 0x9201, 0x9202, 0x9206, 0x9207, 0x9208, 0x8105})
 
 
 def on(*msg_ids: int) -> Callable[[Handler], Handler]:
@@ -357,6 +359,14 @@ def _track(terminal: SimulatedTerminal, header: Header, message: location.Tracki
     else:
         terminal.report_every(terminal.options.position_s)
     terminal.answer(header)
+
+
+@on(0x9208)
+def _attachments(terminal: SimulatedTerminal, header: Header, message: Any) -> None:
+    terminal.answer(header)
+    if terminal.attachments is None:
+        terminal.attachments = alarms.Uploads(terminal)
+    terminal.attachments.upload(message)
 
 
 @on(0x8203, 0x8204)

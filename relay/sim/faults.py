@@ -56,6 +56,11 @@ FAULTS: Mapping[str, Kind] = {
     "upload-fails": Kind(None, "send everything, and report a failure (0x1206 result 1)"),
     "upload-unconfirmed": Kind(None, "send everything, and no 0x1206"),
     "upload-rate": Kind(100000, "send so many bytes a second", 1),
+    # attachments of alarms
+    "attachment-gap": Kind(None, "leave out a chunk of the first attachment until it is asked for"),
+    "attachment-half": Kind(None, "close the connection in the middle of the first attachment, and come back"),
+    "attachment-path": Kind(None, "name attachments like paths"),
+    "attachment-size": Kind(None, "announce attachments with half their size"),
     # packets
     "wrong-sim": Kind(13900000000, "another terminal's SIM number in the packets", 0, 1e12),
     "sim-bytes": Kind(10, "a SIM field of so many bytes", 6, 10),

@@ -22,6 +22,7 @@ class TerminalOptions:
     auth_code: str = ""  #: known from an earlier registration; empty = register first
     heartbeat_s: float = 60.0
     position_s: float = 30.0  #: 0 = no position reports
+    alarm_s: float = 0.0  #: raise an active-safety alarm with files every so many seconds; 0 = none
     signalling_udp: bool = False  #: JT/T 808 over UDP
     tls: bool = False  #: JT/T 808 in TLS (certificates are not checked)
     media_udp: bool = False  #: media over UDP wherever the request names a UDP port

@@ -36,7 +36,7 @@ from relay.jt808.messages.multimedia import MultimediaResponse
 from relay.jt808.session import Session
 from relay.jt808.session_events import Broken, Ended, Event, Failed, Foreign, Received, Replied, Role, SessionOptions
 from relay.jt808.session_requests import Request
-from relay.sim import answers, links, operator_answers
+from relay.sim import alarms, answers, links, operator_answers
 from relay.sim.media import MediaStream, State
 from relay.sim.options import TerminalOptions
 from relay.sim.sources import PatternSource, Source
@@ -72,8 +72,8 @@ class SimulatedTerminal:
     """One terminal; ``start`` it, and ask ``when_online`` and ``when_received``."""
 
     __slots__ = (
-        "_alarm", "_attempts", "_calls", "_closed_bytes", "_done", "_heartbeat_at", "_link", "_make_source", "_next_report_at", "_position_every",
-        "_register_again", "_request", "_session", "_source", "_stopped", "_told", "_tracking_until", "_waiters", "ahead", "auth_code", "losses",
+        "_alarm", "_alarms", "_attempts", "_calls", "_closed_bytes", "_done", "_heartbeat_at", "_link", "_make_source", "_next_report_at", "_position_every",
+        "_register_again", "_request", "_session", "_source", "_stopped", "_told", "_tracking_until", "_waiters", "ahead", "attachments", "auth_code", "losses",
         "moved_since", "online_count", "operator", "options", "parameters", "phone", "reactor", "received", "registered_count", "state", "streams",
         "unanswered", "uploads", "wall",
     )  # fmt: skip
@@ -102,6 +102,8 @@ class SimulatedTerminal:
         self.unanswered = 0  #: messages that got no answer on purpose
         self.parameters: dict[int, Any] | None = None  #: set by 0x8103
         self.received: deque[Received] | None = None  #: what the platform asked, newest last
+        self.attachments: alarms.Uploads | None = None  #: files of alarms that were asked for
+        self._alarms = 0  #: raised so far
         self.operator: operator_answers.Operator | None = None  #: cameras turned, texts, areas, photos
         self.losses: dict[int, int] | None = None  #: last 0x9105 by channel
         self.streams: dict[tuple[int, str], MediaStream] = {}  #: by channel and purpose: "live", "talk", "data", "playback"
@@ -193,6 +195,8 @@ class SimulatedTerminal:
             if call.active():
                 call.cancel()
         self._calls = None
+        if self.attachments is not None:
+            self.attachments.stop()
         self._close_streams("the terminal stops")
         for upload in (self.uploads or {}).values():
             upload.cancel("stopped")
@@ -328,6 +332,8 @@ class SimulatedTerminal:
         self._heartbeat_at = now + self.heartbeat_s * (0.5 + self.ahead / 2)
         self._next_report_at = now if self._position_every else math.inf
         self._tell("online")
+        if self.options.alarm_s and self.online_count == 1:
+            self.later(self.options.alarm_s, self._alarm_again)
         self._arm()
         self._fire(0, self)
 
@@ -402,6 +408,20 @@ class SimulatedTerminal:
         if self.operator is not None:
             made.status_flags |= self.operator.status
         return made
+
+    def raise_alarm(self, *, state: int = 1) -> int:
+        """Report an active-safety alarm (item 0x64) that has three files; gives its number."""
+        number = self._alarms
+        self._alarms += 1
+        made = self.location_report()
+        made.items.append(alarms.make_alarm(self, number, state))
+        self.send(made)
+        return number
+
+    def _alarm_again(self) -> None:
+        if self.state is LinkState.ONLINE:
+            self.raise_alarm(state=0)
+        self.later(self.options.alarm_s, self._alarm_again)
 
     def _send_endless(self) -> None:
         """Fault: pieces of a picture (0x0801) of which the last one never comes."""

@@ -68,7 +68,8 @@ def _values(row: AlarmRow) -> tuple[Any, ...]:
     return row._replace(late=int(row.late), detail=json.dumps(row.detail, ensure_ascii=False))  # type: ignore[arg-type]  # as the columns have it
 
 
-def _row(values: Iterable[Any]) -> AlarmRow:
+def row_of(values: Iterable[Any]) -> AlarmRow:
+    """A row of the table as read."""
     row = AlarmRow(*values)
     return row._replace(late=bool(row.late), detail=json.loads(str(row.detail)), sign=bytes(row.sign) if row.sign is not None else None)
 
@@ -85,7 +86,7 @@ def write(connection: Connection, changes: Iterable[Change]) -> None:
 def get(connection: Connection, number: str) -> AlarmRow | None:
     """One alarm by its id."""
     row = connection.execute(f"SELECT {_COLUMNS} FROM alarms WHERE id = ?", (number,)).fetchone()  # noqa: S608
-    return _row(row) if row else None
+    return row_of(row) if row else None
 
 
 def _where(wanted: AlarmFilter, before: str) -> tuple[str, list[Any]]:
@@ -122,7 +123,7 @@ def _where(wanted: AlarmFilter, before: str) -> tuple[str, list[Any]]:
 def select(connection: Connection, wanted: AlarmFilter, limit: int, before: str = "") -> list[AlarmRow]:
     """The last to arrive first; ``before``: id of the last of the page before."""
     where, values = _where(wanted, before)
-    return [_row(row) for row in connection.execute(f"SELECT {_COLUMNS} FROM alarms {where} ORDER BY id DESC LIMIT ?", [*values, limit])]  # noqa: S608
+    return [row_of(row) for row in connection.execute(f"SELECT {_COLUMNS} FROM alarms {where} ORDER BY id DESC LIMIT ?", [*values, limit])]  # noqa: S608
 
 
 def count(connection: Connection, wanted: AlarmFilter) -> int:
@@ -134,7 +135,7 @@ def count(connection: Connection, wanted: AlarmFilter) -> int:
 
 def unfinished(connection: Connection, limit: int) -> list[AlarmRow]:
     """Alarms without an end, the latest first."""
-    return [_row(row) for row in connection.execute(f"SELECT {_COLUMNS} FROM alarms WHERE ended IS NULL ORDER BY id DESC LIMIT ?", (limit,))]  # noqa: S608
+    return [row_of(row) for row in connection.execute(f"SELECT {_COLUMNS} FROM alarms WHERE ended IS NULL ORDER BY id DESC LIMIT ?", (limit,))]  # noqa: S608
 
 
 def identities(connection: Connection, since: float, limit: int) -> list[tuple[str, str]]:

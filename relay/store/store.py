@@ -7,6 +7,7 @@ from pathlib import Path
 
 from twisted.internet.defer import Deferred
 
+from relay.store.alarm_files import AlarmFileStore
 from relay.store.alarms import AlarmStore
 from relay.store.audit import AuditStore
 from relay.store.connection import Connection
@@ -35,6 +36,7 @@ class Store:
         self.uploads = UploadStore(self.database)
         self.quirks = QuirkStore(self.database)
         self.multimedia = MultimediaStore(self.database)
+        self.alarm_files = AlarmFileStore(self.database)
 
     @property
     def path(self) -> Path:

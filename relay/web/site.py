@@ -9,6 +9,7 @@ from typing import Any
 from relay.core.accounts import AccountError, Accounts
 from relay.core.alarms import Alarms
 from relay.core.alias import Resolver
+from relay.core.attachments import Attachments
 from relay.core.audit import Audit
 from relay.core.events import Events
 from relay.core.hooks import Permit
@@ -34,6 +35,7 @@ from relay.store.multimedia import MultimediaStore
 from relay.web import openapi
 from relay.web.api_accounts import AccountApi, account_problem
 from relay.web.api_alarms import AlarmApi
+from relay.web.api_attachments import AttachmentApi
 from relay.web.api_audit import AuditApi
 from relay.web.api_live import LiveApi, start_problem
 from relay.web.api_multimedia import MultimediaApi
@@ -103,6 +105,7 @@ class WebParts:
     uploads: Uploads | None = None
     in_thread: InThread | None = None  #: for files; goes with ``uploads`` and ``multimedia``
     multimedia: MultimediaStore | None = None
+    attachments: Attachments | None = None
 
 
 def translate(error: BaseException) -> Problem | None:
@@ -160,6 +163,11 @@ class Web:
                 *(AlarmApi(parts.alarms, names, parts.audit).routes() if parts.alarms is not None else ()),
                 *self._upload_routes(parts, names),
                 *self._multimedia_routes(parts, names),
+                *(
+                    AttachmentApi(parts.attachments, parts.alarms, parts.audit).routes()
+                    if parts.alarms is not None and parts.attachments is not None
+                    else ()
+                ),
                 *self._feed_routes(),
                 *self.media.routes(),
                 *self.hls.routes(),

@@ -119,12 +119,17 @@ class Product:
     """A relay of its own: configuration, store and ports; ``with Product(tmp_path) as relay``."""
 
     def __init__(
-        self, folder: Path, pushes: tuple[dict[str, Any], ...] = (), superiors: tuple[dict[str, Any], ...] = (), **sections: dict[str, Any]
+        self,
+        folder: Path,
+        pushes: tuple[dict[str, Any], ...] = (),
+        superiors: tuple[dict[str, Any], ...] = (),
+        rules: tuple[dict[str, Any], ...] = (),
+        **sections: dict[str, Any],
     ) -> None:
         self.folder = folder
         self.ports = {
             name: free_port(socket.SOCK_DGRAM if "udp" in name else socket.SOCK_STREAM)
-            for name in ("terminals_tcp", "terminals_udp", "live_tcp", "live_udp", "playback_tcp", "playback_udp", "http", "rtmp", "ftp")
+            for name in ("terminals_tcp", "terminals_udp", "live_tcp", "live_udp", "playback_tcp", "playback_udp", "http", "rtmp", "ftp", "attachments")
         }
         values: dict[str, dict[str, Any]] = {
             "terminals": {"host": "127.0.0.1", "tcp_port": self.ports["terminals_tcp"], "udp_port": self.ports["terminals_udp"], "registration": "open"},
@@ -140,6 +145,7 @@ class Product:
             },
             "http": {"host": "127.0.0.1", "port": self.ports["http"], "platform_port": 0},
             "rtmp": {"host": "127.0.0.1", "port": self.ports["rtmp"]},
+            "attachments": {"host": "127.0.0.1", "port": self.ports["attachments"]},
             "ftp": {"host": "127.0.0.1", "port": self.ports["ftp"], "advertise": "127.0.0.1", "passive_ports": "", "directory": str(folder / "uploads"),
                     "min_free_bytes": 0},
             "store": {"url": f"sqlite:///{folder / 'relay.db'}"},
@@ -148,7 +154,7 @@ class Product:
             values.setdefault(section, {}).update(entries)
         self.config = folder / "jt1078relay.toml"
         tables = [(f"[{name}]", section) for name, section in values.items()] + [("[[push]]", push) for push in pushes]
-        tables += [("[[superior]]", superior) for superior in superiors]
+        tables += [("[[superior]]", superior) for superior in superiors] + [("[[rule]]", rule) for rule in rules]
         self.config.write_text(
             "".join(f"{head}\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in table.items()) for head, table in tables),
             encoding="utf-8",

@@ -1,0 +1,1 @@
+Files of active-safety alarms are fetched (0x9208, 0x1210, 0x1211, 0x1212, 0x9212) on a port of their own (`[attachments]`, 7200): by a rule or by `POST /api/v1/alarms/{id}/files/fetch`, resumed after lost connections, and served by the API. Simulated terminals send them (`--alarm-interval`).
