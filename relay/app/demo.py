@@ -41,6 +41,7 @@ def demo_settings(folder: Path) -> Settings:
         media=replace(settings.media, host=LOOPBACK, advertise=LOOPBACK),
         http=replace(settings.http, host=LOOPBACK),
         rtmp=replace(settings.rtmp, host=LOOPBACK),
+        attachments=replace(settings.attachments, host=LOOPBACK),
         ftp=replace(settings.ftp, host=LOOPBACK, advertise=LOOPBACK, directory=str(folder / "uploads")),
         store=replace(settings.store, url=url_of(folder / "relay.db")),
     )

@@ -143,7 +143,7 @@ class Parts:
         self.hooks = Hooks(settings.hook, webhook_post(reactor), self.events, clock, time.time, settings.http.advertise or socket.gethostname())
         self.rtmp = RtmpServer(clock, settings.rtmp, Plays(signer, resolver, self.live, time.time, self.hooks.permit), settings.limits.log_peer_s)
         store.multimedia.directory = data_directory(settings) / "multimedia"
-        self.multimedia = Multimedia(self.terminals, store.multimedia, clock, self.events, time.time, kept.multimedia_max_bytes)
+        self.multimedia = Multimedia(self.terminals, store.multimedia, clock, self.events, time.time, settings.store.multimedia_max_bytes)
         self.orders = Orders(self.terminals, clock, self.events, self.audit.record)
         self.quirks = Quirks(self.terminals, self.events, time.time, store.quirks)
         self.media.settled = self.quirks.media_seen
