@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.internet.interfaces import ISSLTransport
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -35,6 +36,8 @@ class TalkProtocol(Protocol):
         peer = self.transport.getPeer()
         self.host = getattr(peer, "host", "").removeprefix("::ffff:")
         self.peer = f"{self.host}:{getattr(peer, 'port', 0)}"
+        if ISSLTransport.providedBy(self.transport):
+            self.transport_name = "tls"
         self.transport.setTcpNoDelay(True)  # small packets that must not wait for each other
         wire = _Wire(self)
         self._link = self._server.talks.connected(wire, self.port)

@@ -16,6 +16,7 @@ from relay.jt808.messages.location import Location
 from relay.jt808.messages.multimedia import MultimediaSearchResponse, SingleMultimediaUpload
 from relay.store.multimedia import ENDINGS, MediaFilter, MediaRow, MultimediaStore
 from relay.web.api_orders import Done, Order, reply_view
+from relay.web.api_stored import known_sim
 from relay.web.connection import SinkMaker
 from relay.web.files import InThread, send_file
 from relay.web.models import PageQuery, Position
@@ -114,15 +115,16 @@ class MultimediaApi:
         failing = (409, 429, 502, 503, 504)
         yield Route(
             method="GET", path=base, handler=self.list, permission=viewer, query=MultimediaQuery, answer=MultimediaList, tag=tag,
-            summary="Pictures, sound and films that terminals sent (0x0801)", errors=(503,),
+            summary="Pictures, sound and films that terminals sent (0x0801)", errors=(503,), scope="filtered",
         )  # fmt: skip
         yield Route(
             method="GET", path=f"{base}/{{id}}", handler=self.file, permission=viewer, tag=tag, content_type="application/octet-stream",
-            summary="The content of one", errors=(416, 503),
+            summary="The content of one", errors=(416, 503), scope="filtered",
         )  # fmt: skip
         yield Route(
-            method="DELETE", path=f"{base}/{{id}}", handler=self.remove, permission=operator, status=204, tag=tag, summary="Delete one", errors=(503,)
-        )
+            method="DELETE", path=f"{base}/{{id}}", handler=self.remove, permission=operator, status=204, tag=tag, summary="Delete one", errors=(503,),
+            scope="filtered",
+        )  # fmt: skip
         yield Route(
             method="POST", path=f"{one}/search", handler=self.search, permission=operator, body=StoredQuery, body_optional=True, answer=StoredList, tag=tag,
             summary="What the terminal has kept (0x8802)", errors=failing,
@@ -132,18 +134,11 @@ class MultimediaApi:
             summary="Have it send what it has kept (0x8803, 0x8805)", errors=failing,
         )  # fmt: skip
 
-    async def _sim(self, call: Call) -> str:
-        name = call.path["sim"]
-        sim = await self._names.sim(name)
-        if sim is None:
-            raise Problem(404, f"Terminal {name} is not known.", code="unknown_terminal", hint="Add it with POST /api/v1/terminals.")
-        return sim
-
     async def _row(self, call: Call) -> tuple[int, MediaRow]:
         text = call.path["id"]
         number = int(text) if text.isascii() and text.isdigit() and len(text) < 16 else 0
         row = await self._store.get(number) if number else None
-        if row is None:
+        if row is None or not call.sees(row.sim):
             raise Problem(404, f"There is no picture {text}.", code="unknown_multimedia")
         return number, row
 
@@ -154,7 +149,11 @@ class MultimediaApi:
         before = int(query.after) if query.after.isascii() and query.after.isdigit() and len(query.after) < 16 else None
         rows, total = await self._store.page(MediaFilter(sim, query.channel), query.limit + 1, before)
         page = rows[: query.limit]
-        return {"items": [as_dict(*row) for row in page], "total": total, "next": str(page[-1][0]) if len(rows) > query.limit else None}
+        more = str(page[-1][0]) if len(rows) > query.limit else None
+        if call.principal.groups:
+            page = [entry for entry in page if call.sees(entry[1].sim)]
+            total = len(page)  # of others nothing is told, not even how many
+        return {"items": [as_dict(*entry) for entry in page], "total": total, "next": more}
 
     async def file(self, call: Call) -> Any:
         """With ranges."""
@@ -177,7 +176,7 @@ class MultimediaApi:
     async def search(self, call: Call) -> StoredList:
         """0x8802 → 0x0802."""
         body: StoredQuery = call.body
-        sim = await self._sim(call)
+        sim = await known_sim(self._names, call)
         message = forms.multimedia_search(
             _TYPES[body.type], body.channel, _EVENTS[body.event], body.start_time, body.end_time, self._orders.edition(sim)
         )
@@ -195,7 +194,7 @@ class MultimediaApi:
     async def upload(self, call: Call) -> Done:
         """0x8805 for one, 0x8803 for all that fit; they come as 0x0801."""
         body: StoredUpload = call.body
-        sim = await self._sim(call)
+        sim = await known_sim(self._names, call)
         edition = self._orders.edition(sim)
         if body.media_id is not None:
             message = forms.built(SingleMultimediaUpload, {"media_id": body.media_id, "delete_flag": int(body.delete)}, edition)

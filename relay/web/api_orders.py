@@ -27,6 +27,7 @@ from relay.jt808.messages.multimedia import TakePhotoResponse
 from relay.jt808.messages.parameters import QueryAttributes
 from relay.jt808.messages.video import AvAttributesQuery
 from relay.jt808.params import PARAMETERS
+from relay.web.api_stored import known_sim
 from relay.web.models import WORDS, Position, Reply, Timeout
 from relay.web.names import Names
 from relay.web.problem import Problem
@@ -337,13 +338,6 @@ class OrderApi:
 
     # ---- what they have in common --------------------------------------------------------------------------------------------------
 
-    async def _sim(self, call: Call) -> str:
-        name = call.path["sim"]
-        sim = await self._names.sim(name)
-        if sim is None:
-            raise Problem(404, f"Terminal {name} is not known.", code="unknown_terminal", hint="Add it with POST /api/v1/terminals.")
-        return sim
-
     def _channel(self, call: Call) -> int:
         channel = int(call.path["channel"])
         if not 1 <= channel <= 255:
@@ -363,14 +357,14 @@ class OrderApi:
     async def ptz(self, call: Call) -> PtzDone:
         """A movement; rotations are audited when they begin, not at each renewal."""
         body: PtzOrder = call.body
-        sim, channel = await self._sim(call), self._channel(call)
+        sim, channel = await known_sim(self._names, call), self._channel(call)
         movement = Movement(body.action, body.direction, body.speed, body.on)
         return PtzDone(await self._ptz.tell(sim, channel, movement, call.principal.name, body.hold_s, body.timeout_s))
 
     async def photo(self, call: Call) -> PhotoTaken:
         """0x8801 → 0x0805, or 0x0001 (2011)."""
         body: PhotoOrder = call.body
-        sim, channel = await self._sim(call), self._channel(call)
+        sim, channel = await known_sim(self._names, call), self._channel(call)
         message = forms.photo(
             channel, self._orders.edition(sim), action=body.action, count=body.count, interval_s=body.interval_s, store=body.store,
             resolution=body.resolution, quality=body.quality, brightness=body.brightness, contrast=body.contrast, saturation=body.saturation,
@@ -389,7 +383,7 @@ class OrderApi:
 
     async def parameters(self, call: Call) -> dict[str, Any]:
         """All, or those named."""
-        sim = await self._sim(call)
+        sim = await known_sim(self._names, call)
         try:
             ids = [params_check.number(word.strip()) for word in call.query.ids.split(",") if word.strip()]
         except FieldError as problem:
@@ -401,7 +395,7 @@ class OrderApi:
     async def set_parameters(self, call: Call) -> Done:
         """Each checked before anything is sent."""
         body: ParameterChange = call.body
-        sim = await self._sim(call)
+        sim = await known_sim(self._names, call)
         edition = self._orders.edition(sim)
         entries = []
         for place, given in enumerate(body.params):
@@ -415,24 +409,24 @@ class OrderApi:
 
     async def attributes(self, call: Call) -> Done:
         """0x8107 → 0x0107."""
-        return await self._done(call, await self._sim(call), QueryAttributes(), quiet=True)
+        return await self._done(call, await known_sim(self._names, call), QueryAttributes(), quiet=True)
 
     async def av_attributes(self, call: Call) -> Done:
         """0x9003 → 0x1003."""
-        return await self._done(call, await self._sim(call), AvAttributesQuery(), quiet=True)
+        return await self._done(call, await known_sim(self._names, call), AvAttributesQuery(), quiet=True)
 
     # ---- control -------------------------------------------------------------------------------------------------------------------------
 
     async def control(self, call: Call) -> Done:
         """0x8105."""
         body: ControlOrder = call.body
-        sim = await self._sim(call)
+        sim = await known_sim(self._names, call)
         return await self._done(call, sim, forms.control(body.command, body.params, self._orders.edition(sim)), confirm=body.confirm)
 
     async def vehicle(self, call: Call) -> VehicleState:
         """0x8500 → 0x0001, 0x0500."""
         body: VehicleOrder = call.body
-        sim = await self._sim(call)
+        sim = await known_sim(self._names, call)
         reply = await self._ask(call, sim, self._vehicle(sim, body), confirm=body.confirm)
         if not isinstance(reply, VehicleControlResponse):
             return VehicleState("0x8500")
@@ -467,7 +461,7 @@ class OrderApi:
     async def call_back(self, call: Call) -> Done:
         """0x8400."""
         body: CallOrder = call.body
-        sim = await self._sim(call)
+        sim = await known_sim(self._names, call)
         return await self._done(call, sim, forms.call_back(body.phone, body.listen, self._orders.edition(sim)), confirm=body.confirm)
 
     # ---- words for the driver --------------------------------------------------------------------------------------------------------------
@@ -475,7 +469,7 @@ class OrderApi:
     async def text(self, call: Call) -> Done:
         """0x8300."""
         body: TextOrder = call.body
-        sim = await self._sim(call)
+        sim = await known_sim(self._names, call)
         message = forms.text_message(
             body.text, self._orders.edition(sim), urgent=body.urgent, display=body.display, speak=body.speak, advertise=body.advertise,
             fault_code=body.fault_code, service=body.service,
@@ -485,7 +479,7 @@ class OrderApi:
     async def question(self, call: Call) -> Done:
         """0x8302; answers are numbered from 1."""
         body: QuestionOrder = call.body
-        sim = await self._sim(call)
+        sim = await known_sim(self._names, call)
         answers = dict(enumerate(body.answers, 1))
         message = forms.question(body.question, answers, self._orders.edition(sim), urgent=body.urgent, speak=body.speak, advertise=body.advertise)
         return await self._done(call, sim, message)
@@ -493,14 +487,14 @@ class OrderApi:
     async def set_list(self, call: Call) -> Done:
         """0x8301, 0x8303, 0x8401."""
         body: ListOrder = call.body
-        sim = await self._sim(call)
+        sim = await known_sim(self._names, call)
         kind, name = LISTS[call.path["kind"]]
         return await self._done(call, sim, forms.setting_list(kind, name, body.set, body.items, self._orders.edition(sim)))
 
     async def info(self, call: Call) -> Done:
         """0x8304."""
         body: InfoOrder = call.body
-        sim = await self._sim(call)
+        sim = await known_sim(self._names, call)
         edition = self._orders.edition(sim)
         fields: dict[str, Any] = {"info_type": body.info_type, "content": body.content}
         if edition == 2011:
@@ -511,7 +505,7 @@ class OrderApi:
 
     async def position(self, call: Call) -> Position:
         """0x8201 → 0x0201."""
-        reply = await self._ask(call, await self._sim(call), LocationQuery(), quiet=True)
+        reply = await self._ask(call, await known_sim(self._names, call), LocationQuery(), quiet=True)
         if not isinstance(reply, LocationQueryResponse):
             raise Problem(502, "The terminal answered without a position.", code="bad_reply", hop="answered")
         return msgspec.convert(position_of(reply.location), Position)
@@ -519,19 +513,19 @@ class OrderApi:
     async def tracking(self, call: Call) -> Done:
         """0x8202."""
         body: TrackOrder = call.body
-        sim = await self._sim(call)
+        sim = await known_sim(self._names, call)
         return await self._done(call, sim, forms.tracking(body.interval_s, body.duration_s, self._orders.edition(sim)))
 
     async def confirm(self, call: Call) -> Done:
         """0x8203."""
         body: AlarmOrder = call.body
-        sim = await self._sim(call)
+        sim = await known_sim(self._names, call)
         return await self._done(call, sim, forms.confirm_alarm(body.serial, body.types, self._orders.edition(sim)))
 
     async def set_areas(self, call: Call) -> Done:
         """One message, or for polygons and routes one each; the first that fails ends it, and says how far it came."""
         body: AreaOrder = call.body
-        sim = await self._sim(call)
+        sim = await known_sim(self._names, call)
         messages = forms.set_areas(call.path["kind"], body.set, body.areas, self._orders.edition(sim))
         done = Done("")
         for message in messages:
@@ -540,12 +534,12 @@ class OrderApi:
 
     async def delete_areas(self, call: Call) -> Done:
         """Those named, or all."""
-        sim = await self._sim(call)
+        sim = await known_sim(self._names, call)
         return await self._done(call, sim, forms.delete_areas(call.path["kind"], _ids(call.query.ids), self._orders.edition(sim)))
 
     async def areas(self, call: Call) -> AreaData:
         """0x8608 → 0x0608. Its content has the layout of the messages that set them; what does not fit is left as ``data``."""
-        sim = await self._sim(call)
+        sim = await known_sim(self._names, call)
         reply = await self._ask(call, sim, forms.query_areas(call.path["kind"], _ids(call.query.ids)), quiet=True)
         if not isinstance(reply, AreaQueryResponse):
             raise Problem(502, "The terminal answered without areas.", code="bad_reply", hop="answered")
@@ -555,18 +549,18 @@ class OrderApi:
 
     async def driver(self, call: Call) -> Done:
         """0x8702 → 0x0702."""
-        return await self._done(call, await self._sim(call), DriverIdentityQuery())
+        return await self._done(call, await known_sim(self._names, call), DriverIdentityQuery())
 
     async def recorder(self, call: Call) -> Done:
         """0x8700 → 0x0700."""
         body: RecorderOrder = call.body
-        sim = await self._sim(call)
+        sim = await known_sim(self._names, call)
         return await self._done(call, sim, forms.recorder(body.command, bytes.fromhex(body.data), self._orders.edition(sim)))
 
     async def passthrough(self, call: Call) -> Done:
         """0x8900."""
         body: PassthroughOrder = call.body
-        sim = await self._sim(call)
+        sim = await known_sim(self._names, call)
         return await self._done(call, sim, forms.passthrough(body.type, bytes.fromhex(body.data), self._orders.edition(sim)))
 
 

@@ -10,6 +10,7 @@ from msgspec import Meta
 
 from relay.core.quirks import KNOWN, MODEL, TERMINAL, QuirkError, Quirks
 from relay.store.quirks import Profile
+from relay.web.api_stored import known_sim
 from relay.web.names import Names
 from relay.web.problem import Problem
 from relay.web.router import Call, Permission, Route
@@ -122,13 +123,6 @@ class QuirkApi:
             tag="quirks", summary="Say it is otherwise for every terminal of a model",
         )  # fmt: skip
 
-    async def _sim(self, call: Call) -> str:
-        name = call.path["sim"]
-        sim = await self._names.sim(name)
-        if sim is None:
-            raise Problem(404, f"Terminal {name} is not known.", code="unknown_terminal", hint="Add it with POST /api/v1/terminals.")
-        return sim
-
     def _change(self, kind: str, name: str, change: QuirkChange) -> Profile:
         try:
             profile = self._quirks.override(kind, name, change.override)
@@ -138,7 +132,7 @@ class QuirkApi:
 
     async def get(self, call: Call) -> QuirkView:
         """One terminal."""
-        return self._view(await self._sim(call))
+        return self._view(await known_sim(self._names, call))
 
     def _view(self, sim: str) -> QuirkView:
         model = self._quirks.model_of(sim)
@@ -147,7 +141,7 @@ class QuirkApi:
 
     async def put(self, call: Call) -> QuirkView:
         """The whole of what people say of it."""
-        sim = await self._sim(call)
+        sim = await known_sim(self._names, call)
         self._change(TERMINAL, sim, call.body)
         return self._view(sim)
 

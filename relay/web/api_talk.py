@@ -159,18 +159,19 @@ class TalkApi:
         )  # fmt: skip
         yield Route(
             method="POST", path="/api/v1/broadcasts", handler=self.broadcast, permission=operator, body=BroadcastStart, answer=BroadcastStarted,
-            status=201, tag="talk", summary="One microphone to many terminals", errors=failing,
+            status=201, tag="talk", summary="One microphone to many terminals", errors=failing, scope="filtered",
         )  # fmt: skip
         yield Route(
             method="GET", path="/api/v1/talks", handler=self.list, permission=viewer, answer=TalkList, tag="talk",
-            summary="Calls that run, and who holds the microphone",
+            summary="Calls that run, and who holds the microphone", scope="filtered",
         )  # fmt: skip
         yield Route(
             method="DELETE", path="/api/v1/talks/{id}", handler=self.stop, permission=operator, status=204, tag="talk", summary="End a call (0x9102)",
+            scope="filtered",
         )  # fmt: skip
         yield Route(
             method="GET", path="/talk/{id}", handler=self.socket, permission=Permission.MEDIA, any_query=True, tag="talk", hidden=True,
-            summary="The sound of a call, over a WebSocket; its token is in the address that the call was answered with", report=self._report,
+            summary="The sound of a call, over a WebSocket; its token is in the address that the call was answered with", report=self._report, scope="filtered",
         )  # fmt: skip
 
     # ---- asking ----------------------------------------------------------------------------------------------------------------
@@ -190,7 +191,14 @@ class TalkApi:
     async def broadcast(self, call: Call) -> BroadcastStarted:
         """Call all of them."""
         body: BroadcastStart = call.body
-        talk, results = await self._talks.broadcast(body.terminals, body.channel, call.principal.name, body.timeout_s)
+        wanted, unseen = body.terminals, []
+        if call.principal.groups:
+            sims = [(name, await self._names.sim(name)) for name in body.terminals]
+            unseen = [name for name, sim in sims if sim is None or not call.sees(sim)]
+            wanted = [name for name in body.terminals if name not in unseen]
+        talk, results = await self._talks.broadcast(wanted, body.channel, call.principal.name, body.timeout_s)
+        for name in unseen:
+            results.append({"terminal": name, "sim": "", "ok": False, "error": "unknown_terminal", "message": f"No terminal is called {name}."})
         ws, token, expires = self._address(call, talk) if talk is not None else ("", "", "")
         return BroadcastStarted(talk.id if talk is not None else "", ws, token, expires, [BroadcastResult(**result) for result in results])
 
@@ -202,13 +210,19 @@ class TalkApi:
 
     def list(self, call: Call) -> dict[str, Any]:
         """What runs."""
-        items = self._talks.describe()
+        items = [talk for talk in self._talks.describe() if all(call.sees(one["sim"]) for one in talk["terminals"])]
         return {"items": items, "total": len(items), "next": None}
 
     def stop(self, call: Call) -> None:
         """End it, whoever holds it."""
-        if not self._talks.end(call.path["id"], f"ended by {call.principal.name}"):
+        self._talks.end(self._seen(call).id, f"ended by {call.principal.name}")
+
+    def _seen(self, call: Call) -> Talk:
+        """The call that the path names, if it is the account's to see."""
+        talk = self._talks.get(call.path["id"])
+        if talk is None or not all(call.sees(one.sim) for one in talk.calls):
             raise Problem(404, f"There is no call {call.path['id']}.", code="unknown_talk", hint="GET /api/v1/talks lists those that run.")
+        return talk
 
     # ---- the socket ----------------------------------------------------------------------------------------------------------------
 
@@ -216,9 +230,7 @@ class TalkApi:
         """Open the sound. The token is of this very call, since one for all channels opens no microphone; or an operator's in the header."""
         request, ident = call.request, call.path["id"]
         own = call.grant is not None and call.grant.pattern == f"talk/{ident}"
-        talk = self._talks.get(ident)
-        if talk is None:
-            raise Problem(404, "This call is over.", code="unknown_talk", hint="Begin another.")
+        talk = self._seen(call)
         if not own and not call.principal.may(Permission.OPERATOR):
             raise Problem(403, "The token is refused: it was not made for this call.", code="token_wrong_path")
         if not call.upgrade:

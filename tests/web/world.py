@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -149,9 +150,10 @@ class Relay(Server):
         searches.claim = self.playbacks.claim
         self.orders = Orders(self.core.terminals, self.clock, self.core.events)
         self.ptz = Ptz(self.core.terminals, self.clock, self.core.events)
+        self._calls = itertools.count(1)
         self.quirks = Quirks(self.core.terminals, self.core.events, self.wall)
         self.talks = Talks(
-            self.settings.media, self.core.terminals, resolver, self.quirks, self.clock, self.core.events, self.wall, lambda: "0123456789abcdef",
+            self.settings.media, self.core.terminals, resolver, self.quirks, self.clock, self.core.events, self.wall, lambda: f"call{next(self._calls)}",
             1278, range(1279, 1282),
         )  # fmt: skip
         self.problems: list[str] = []
