@@ -22,7 +22,7 @@ from twisted.internet import error
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint, wrapClientTLS
-from twisted.internet.interfaces import IPushProducer, IResolutionReceiver, IStreamClientEndpoint
+from twisted.internet.interfaces import IResolutionReceiver, IStreamClientEndpoint
 from twisted.internet.protocol import Factory, connectionDone
 from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.internet.ssl import Certificate, optionsForClientTLS, trustRootFromCertificates
@@ -33,8 +33,9 @@ from relay.core.fence import Fence
 from relay.core.push import Link, PushFailed
 from relay.errors import ProtocolError
 from relay.hub.merge import Clock
+from relay.net.sink import TlsSink
 from relay.rtmp.client import PublishSession, Rejected, Started, State
-from relay.rtmp.mux import TagReader
+from relay.rtmp.mux import Tag, TagReader
 from relay.rtmp.url import Target
 
 #: one address of several; the push has its own deadline for all
@@ -44,48 +45,27 @@ ADDRESSES_MAX = 4
 CLOSE_S = 5.0
 
 
-@implementer(IPushProducer)
-class PushSink:
-    """``hub.viewer.Sink`` of one publication."""
+class PushSink(TlsSink):
+    """``hub.viewer.Sink`` of one publication: what TLS encrypts there, the session writes as messages here."""
+
+    __slots__ = ("_link", "_tags")
 
     def __init__(self, link: PushLink) -> None:
+        super().__init__(link.transport)
         self._link = link
         self._tags = TagReader()
-        self._paused = False
-        self._ready: Callable[[], None] | None = None
 
     def send(self, data: bytes) -> int:
         """All of it, or nothing while the transport is full."""
         if self._paused:
             raise BlockingIOError
-        self._write(data)
+        self._link.media(self._tags.receive(data))
         return len(data)
 
     def hold(self, data: bytes, ready: Callable[[], None]) -> None:
-        """The transport is full: what does not fill a tag yet waits here, the rest there; it tells when it has room."""
-        self._write(data)
+        """The transport is full: one more piece, and it tells when it has room."""
+        self._link.media(self._tags.receive(data))
         self._ready = ready
-
-    def _write(self, data: bytes) -> None:
-        tags = self._tags.receive(data)
-        if tags:
-            self._link.media(tags)
-
-    def pauseProducing(self) -> None:
-        """The transport's buffer is full."""
-        self._paused = True
-
-    def resumeProducing(self) -> None:
-        """The transport's buffer has room."""
-        self._paused = False
-        ready, self._ready = self._ready, None
-        if ready is not None:
-            ready()
-
-    def stopProducing(self) -> None:
-        """The connection is lost; the link tells the push."""
-        self._paused = True
-        self._ready = None
 
     def close(self, farewell: bytes) -> None:
         """The last words, then the end."""
@@ -102,7 +82,7 @@ class PushLink(TwistedProtocol):
     transport: Any
 
     def __init__(self, clock: Clock) -> None:
-        self.sink = PushSink(self)
+        self.sink: PushSink | None = None  #: from Publish.Start on
         self.sent_bytes = 0
         self.on_lost: Callable[[str], None] = lambda why: None
         self._clock = clock
@@ -143,7 +123,7 @@ class PushLink(TwistedProtocol):
                 self._end(f"the server refuses: {event}")
                 self.transport.loseConnection()
             elif isinstance(event, Started):
-                self.transport.registerProducer(self.sink, True)
+                self.sink = PushSink(self)
                 publishing, self._publishing = self._publishing, None
                 if publishing is not None:
                     publishing.callback(None)
@@ -157,9 +137,9 @@ class PushLink(TwistedProtocol):
             self.sent_bytes += len(data)
             self.transport.write(data)
 
-    def media(self, tags: list[Any]) -> None:
+    def media(self, tags: list[Tag]) -> None:
         """Tags of the hub."""
-        if self._session is not None and not self._ended and self._session.state is State.RUNNING:
+        if tags and self._session is not None and not self._ended and self._session.state is State.RUNNING:
             self._send(self._session.media(tags))
 
     def farewell(self, cause: str) -> bytes:
