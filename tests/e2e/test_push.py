@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import socket
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import pytest
 
 from tests.e2e.support import Product, free_port, need, probe_streams, run, wait_for
 from tests.net.test_push import certificate
+from tests.shared import shared
 
 pytestmark = pytest.mark.e2e
 
@@ -139,6 +142,26 @@ def test_a_push_by_the_api_on_demand(tmp_path: Path, server: MediaServer) -> Non
         relay.api("POST", "/pushes", {"url": server.url("x", "closed"), "sim": PHONE, "name": "denied"}, 201)
         wait_for("the refusal", lambda: push_of(relay, "denied")["failures"])
         assert push_of(relay, "denied")["state"] == "waiting"
+
+
+@pytest.mark.shared
+def test_h265_is_decoded_by_a_server_that_takes_enhanced_rtmp(tmp_path: Path) -> None:
+    av: Any = pytest.importorskip("av", reason="the media extra (PyAV) is not installed")
+    port = free_port()
+    seen: list[tuple[str, int]] = []
+
+    def serve() -> None:
+        with av.open(f"rtmp://127.0.0.1:{port}/live/car", options={"listen": "1"}, timeout=40) as server:
+            for picture in itertools.islice(server.decode(video=0), 30):
+                seen.append((server.streams.video[0].codec_context.name, picture.width))
+
+    serving = threading.Thread(target=serve)
+    serving.start()
+    push = {"name": "hevc", "url": f"rtmp://127.0.0.1:{port}/live/car", "terminal": PHONE}
+    with Product(tmp_path, pushes=(push,)) as relay:
+        relay.terminal(PHONE, "--capture", str(shared("captures/syn-h265-g711u.jt1078")))
+        serving.join(40)
+        assert seen == [("hevc", 320)] * 30
 
 
 def test_a_push_on_demand_begins_with_the_first_viewer_at_the_server(tmp_path: Path, server: MediaServer) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,14 @@ from tests.shared import shared
 pytestmark = pytest.mark.e2e
 
 PHONE = "13800138000"
+HEVC_PHONE = "13800138265"
+
+
+@pytest.fixture(scope="module")
+def relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
+    with Product(tmp_path_factory.mktemp("rtmp")) as product:
+        product.terminal(PHONE)
+        yield product
 
 
 def rtmp(relay: Product, name: str = f"{PHONE}_1", where: str = "name", **query: str) -> str:
@@ -32,7 +41,6 @@ def refusal(*words: str | Path) -> str:
 
 def test_a_player_of_an_idle_channel_starts_it_and_decodes_picture_and_aac(relay: Product) -> None:
     pytest.importorskip("av", reason="the media extra (PyAV) is not installed")
-    relay.terminal(PHONE)
     streams = {stream["codec_type"]: stream for stream in probe_streams(rtmp(relay))}
     assert (streams["video"]["codec_name"], streams["video"]["width"], streams["video"]["height"]) == ("h264", 352, 288)
     assert streams["audio"]["codec_name"] == "aac"
@@ -52,18 +60,17 @@ def test_a_play_that_fails_says_why(relay: Product) -> None:
     base = f"rtmp://127.0.0.1:{relay.ports['rtmp']}"
     assert "A token is missing" in refusal(*ffprobe, f"{base}/live/{PHONE}_1")
     assert "The token is refused: the token's signature is wrong" in refusal(*ffprobe, f"{base}/live/{PHONE}_1?token=bQo.AAAAAAAAAAAAAAAAAAAAAA")
-    assert f"No terminal is called {PHONE}. " in refusal(*ffprobe, rtmp(relay))
+    assert "No terminal is called 13800138009. " in refusal(*ffprobe, rtmp(relay, "13800138009_1"))
     assert "There is no stream live/nothing" in refusal(*ffprobe, rtmp(relay, "nothing"))
-    relay.terminal(PHONE).stop()
-    wait_for("the terminal's end", lambda: not relay.is_online(PHONE))
-    assert "is not online" in refusal(*ffprobe, rtmp(relay))
+    relay.terminal("13800138008").stop()
+    wait_for("the terminal's end", lambda: not relay.is_online("13800138008"))
+    assert "is not online" in refusal(*ffprobe, rtmp(relay, "13800138008_1"))
 
 
 def test_librtmp_reads_it_and_understands_a_refusal(relay: Product, tmp_path: Path) -> None:
     curl = need("curl")
     if "librtmp" not in run(curl, "--version").stdout:
         pytest.skip("this curl was built without librtmp")
-    relay.terminal(PHONE)
     path = tmp_path / "seen.flv"
     run(curl, "-sS", "-m", "3", "-o", path, rtmp(relay, where="app", media="v"), check=False)
     assert [stream["codec_name"] for stream in probe_streams(path)] == ["h264"]
@@ -77,16 +84,16 @@ def test_an_encoder_is_told_that_nothing_is_taken(relay: Product) -> None:
 
 
 @pytest.mark.shared
-@pytest.mark.parametrize("hevc", ["enhanced", "legacy"])
-def test_h265_is_decoded_in_both_forms(relay: Product, hevc: str) -> None:
+def test_h265_is_decoded_in_both_forms(relay: Product) -> None:
     av: Any = pytest.importorskip("av", reason="the media extra (PyAV) is not installed")
-    relay.terminal(PHONE, "--capture", str(shared("captures/syn-h265-g711u.jt1078")))
-    with av.open(rtmp(relay, hevc=hevc), timeout=20) as player:
-        pictures = player.decode(video=0)
-        for _ in range(30):
-            picture = next(pictures)
-        assert player.streams.video[0].codec_context.name == "hevc"
-        assert (picture.width, picture.height) == (320, 240)
+    relay.terminal(HEVC_PHONE, "--capture", str(shared("captures/syn-h265-g711u.jt1078")))
+    for hevc in ("enhanced", "legacy"):
+        with av.open(rtmp(relay, f"{HEVC_PHONE}_1", hevc=hevc), timeout=20) as player:
+            pictures = player.decode(video=0)
+            for _ in range(30):
+                picture = next(pictures)
+            assert player.streams.video[0].codec_context.name == "hevc"
+            assert (picture.width, picture.height) == (320, 240)
 
 
 def test_a_player_that_goes_releases_the_channel(tmp_path: Path) -> None:
