@@ -55,6 +55,7 @@ class Incoming:
         self._pending_bytes = 0
         self._writing = False
         self._paused = False
+        self._given_up = False  #: the disk did not take it; the file is closed as far as it got
         self._closed: Deferred[str] | None = None
 
     def write(self, data: bytes) -> None:
@@ -77,7 +78,9 @@ class Incoming:
     def close(self) -> Deferred[str]:
         """No more comes; fires with "" when everything is on the disk, or with what went wrong."""
         closed = self._closed = Deferred()
-        if not self._writing:
+        if self._given_up:
+            closed.callback(self.problem)
+        elif not self._writing:
             self._go()
         return closed
 
@@ -91,10 +94,14 @@ class Incoming:
         if self._file is None:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600)
-            self._file = os.fdopen(descriptor, "wb")
+            # without a buffer: what is counted as written is written, and a terminal that goes on goes on at the right place
+            self._file = os.fdopen(descriptor, "wb", buffering=0)
             self._file.truncate(self._offset)
             self._file.seek(self._offset)
-        self._file.writelines(pending)
+        for piece in pending:
+            left = memoryview(piece)
+            while left:
+                left = left[self._file.write(left) :]
         if last:
             file, self._file = self._file, None
             file.close()
@@ -117,6 +124,7 @@ class Incoming:
         problem = failure.value
         full = isinstance(problem, OSError) and problem.errno in (errno.ENOSPC, errno.EDQUOT)
         self._pending, self._pending_bytes = [], 0
+        self._given_up = True
         self._in_thread(self._abandon)
         self._fail(DISK_FULL if full else DISK_ERROR)
         if self._closed is not None:

@@ -324,6 +324,37 @@ def test_a_disk_that_fills_up_in_the_middle_loses_that_file_only(site: Site, mon
     assert [(each.name, each.complete) for each in task.facts.files.values()] == [("one", True), ("two", False)]
 
 
+def test_what_a_full_disk_took_of_a_piece_is_not_counted(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    task = site.uploading()
+
+    class Full:
+        """A disk with room for eight more bytes."""
+
+        def __init__(self, file: Any) -> None:
+            self.file, self.room = file, 8
+
+        def write(self, data: Any) -> int:
+            if not self.room:
+                raise OSError(errno.ENOSPC, "no space left")
+            count = self.file.write(data[: self.room])
+            self.room -= count
+            return int(count)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.file, name)
+
+    with monkeypatch.context() as small:
+        small.setattr("relay.core.upload_files.os.fdopen", lambda descriptor, mode, buffering: Full(open(descriptor, mode, buffering)))  # noqa: SIM115
+        incoming = task.receive(b"a", 0)
+        incoming.write(b"hello ")
+        incoming.write(b"world, and all the rest")
+        task.received(incoming, True)
+    assert task.size_of(b"a") == 6
+    site.world.clock.advance(5.0)
+    assert send(task, b"world", b"a", offset=6) == ""
+    assert (task.folder / "a").read_bytes() == b"hello world"
+
+
 def test_limits_of_a_file_and_of_a_task(tmp_path: Path) -> None:
     site = Site(tmp_path, file_max_bytes=10, task_max_bytes=15)
     task = site.uploading()
