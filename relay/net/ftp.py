@@ -80,12 +80,17 @@ class DataConnection(Protocol, TimeoutMixin):
 
     transport: Any
 
-    def __init__(self, idle_s: float, connected: Callable[[DataConnection], None]) -> None:
+    def __init__(self, idle_s: float, connected: Callable[[DataConnection], None], clock: Clock) -> None:
+        self._clock = clock
         self._idle_s = idle_s
         self._connected = connected
         self._incoming: Incoming | None = None
         self._over: Deferred[bool] = Deferred()
         self._lost: bool | None = None
+
+    def callLater(self, period: float, call: Callable[[], None]) -> Any:
+        """For TimeoutMixin: by the relay's clock."""
+        return self._clock.callLater(period, call)
 
     def connectionMade(self) -> None:
         self.transport.pauseProducing()
@@ -119,7 +124,7 @@ class DataConnection(Protocol, TimeoutMixin):
 
     def abort(self) -> None:
         """Close it now."""
-        if self._lost is None:
+        if self._lost is None and self.transport is not None:
             self.transport.abortConnection()
 
     def timeoutConnection(self) -> None:
@@ -136,12 +141,13 @@ class DataFactory(ClientFactory):
 
     noisy = False
 
-    def __init__(self, host: str, idle_s: float, stranger: Callable[[str], None]) -> None:
+    def __init__(self, host: str, idle_s: float, stranger: Callable[[str], None], clock: Clock) -> None:
         self.connection: DataConnection | None = None
         self.waiting: Deferred[DataConnection] = Deferred()
         self._host = host
         self._idle_s = idle_s
         self._stranger = stranger
+        self._clock = clock
 
     def buildProtocol(self, addr: IAddress | None) -> Protocol | None:
         host = getattr(addr, "host", "")
@@ -150,7 +156,7 @@ class DataFactory(ClientFactory):
             return None
         if self.connection is not None or self.waiting.called:
             return None
-        self.connection = DataConnection(self._idle_s, self._made)
+        self.connection = DataConnection(self._idle_s, self._made, self._clock)
         return self.connection
 
     def _made(self, connection: DataConnection) -> None:
@@ -188,6 +194,10 @@ class FencedFTP(ftp.FTP):
         self._incoming: Incoming | None = None
 
     # ---- the connection -----------------------------------------------------------------------------------------------------
+
+    def callLater(self, period: float, call: Callable[[], None]) -> Any:
+        """For TimeoutMixin: by the relay's clock."""
+        return self.server.clock.callLater(period, call)
 
     def connectionMade(self) -> None:
         self.state = self.UNAUTH
@@ -342,7 +352,7 @@ class FencedFTP(ftp.FTP):
 
     def _new_data(self) -> DataFactory:
         self._drop_data()
-        self._data = DataFactory(self.host, self.server.settings.idle_s, self.server.stranger)
+        self._data = DataFactory(self.host, self.server.settings.idle_s, self.server.stranger, self.server.clock)
         return self._data
 
     def _drop_data(self) -> None:
@@ -483,7 +493,7 @@ class FencedFTP(ftp.FTP):
     def _stored(self, problem: str, line: str = "") -> None:
         self._incoming = None
         self._drop_data()
-        if self.transport is not None:
+        if not self.disconnected:
             self.setTimeout(self._idle_s)
         self.sendLine(line or WORDS.get(problem, "550 The task is over."))
 
