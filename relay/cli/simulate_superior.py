@@ -45,6 +45,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add("--password", default="12345678", help="its password (default %(default)s)")
     add("--keys", type=_keys, default=None, metavar="M1,IA1,IC1", help="constants of the cipher")
     add("--encrypt", action="store_true", help="encrypt what is sent")
+    add("--tls-certificate", default="", metavar="FILE", help="serve the main link in TLS (PEM)")
+    add("--tls-key", default="", metavar="FILE", help="its key (PEM)")
+    add("--tls-back", action="store_true", help="the subordinate link in TLS (the certificate is not checked)")
     add("--no-connect-back", action="store_true", help="make no subordinate link; everything goes by the main link")
     add("--heartbeat-interval", type=float, default=60, metavar="S", help="seconds (default %(default)g)")
     add("--fault", action="append", default=[], metavar="NAME[=VALUE]", help="misbehave; see below")
@@ -167,6 +170,9 @@ class _Run:
             heartbeat_s=args.heartbeat_interval,
             connect_back=not args.no_connect_back,
             faults=faults_of(args.fault),
+            tls_certificate=args.tls_certificate,
+            tls_key=args.tls_key,
+            tls_back=args.tls_back,
         )
         self.superior = SimulatedSuperior(reactor, options, self._heard)
         self._edition = options.body_edition or options.edition
@@ -181,12 +187,15 @@ class _Run:
         reactor = self._reactor
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: reactor.callFromThread(self._end))
+        from OpenSSL.SSL import Error as TlsError
         from twisted.internet.error import CannotListenError
 
         try:
             port = self.superior.listen(*self._args.listen)
         except CannotListenError as problem:
             raise _InputError(f"cannot listen on {self._args.listen[0]}:{self._args.listen[1]}: {problem.socketError}") from None
+        except (OSError, TlsError) as problem:
+            raise _InputError(f"the certificate or its key cannot be used: {problem}") from None
         self._say(f"listening on {self._args.listen[0]}:{port}")
         ready = self.superior.logged_in(both=not self._args.no_connect_back, timeout_s=1e9)
         ready.addCallbacks(lambda _: self._next(), lambda failure: None)

@@ -264,13 +264,14 @@ class MainConnector:
         settings = superior.settings
         factory = Factory.forProtocol(lambda: _MainProtocol(superior, self._clock, self._recorder))
         factory.noisy = False
-        endpoint: Any = HostnameEndpoint(self._reactor, settings.host, settings.port, CONNECT_S)
         try:
-            if settings.tls:
-                endpoint = wrapClientTLS(client_tls(settings), endpoint)
+            tls = client_tls(settings) if settings.tls else None
         except ConfigError as problem:
             self._clock.callLater(0, superior.connect_failed, str(problem))
             return
+        endpoint: Any = HostnameEndpoint(self._reactor, settings.host, settings.port, CONNECT_S)
+        if tls is not None:
+            endpoint = wrapClientTLS(tls, endpoint)
 
         def failed(failure: Failure) -> None:
             superior.connect_failed(str(failure.getErrorMessage()) or type(failure.value).__name__)

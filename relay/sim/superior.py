@@ -19,9 +19,10 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import HostnameEndpoint
+from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.interfaces import IPushProducer
 from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.ssl import CertificateOptions, DefaultOpenSSLContextFactory
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -55,6 +56,9 @@ class SuperiorOptions:
     reconnect_s: float = 1.0  #: pause before the subordinate link is tried again, three times
     keep_positions: bool = True  #: False: only count them (load)
     faults: dict[str, float] = field(default_factory=dict)
+    tls_certificate: str = ""  #: PEM: the main link is served in TLS
+    tls_key: str = ""
+    tls_back: bool = False  #: the subordinate link in TLS; the certificate is not checked
 
 
 class Heard(NamedTuple):
@@ -195,7 +199,11 @@ class SimulatedSuperior:
         """Accept the main link; gives the port."""
         factory = Factory.forProtocol(lambda: _Connection(self, "main"))
         factory.noisy = False
-        self._port = self.reactor.listenTCP(port, factory, interface=host)
+        if self.options.tls_certificate:
+            context = DefaultOpenSSLContextFactory(self.options.tls_key, self.options.tls_certificate)  # type: ignore[no-untyped-call]
+            self._port = self.reactor.listenSSL(port, factory, context, interface=host)
+        else:
+            self._port = self.reactor.listenTCP(port, factory, interface=host)
         number: int = self._port.getHost().port
         return number
 
@@ -315,7 +323,10 @@ class SimulatedSuperior:
             else:
                 self._connect_back_later()
 
-        HostnameEndpoint(self.reactor, host, port, 5).connect(factory).addCallbacks(made, failed)
+        endpoint: Any = HostnameEndpoint(self.reactor, host, port, 5)
+        if self.options.tls_back:
+            endpoint = wrapClientTLS(CertificateOptions(), endpoint)
+        endpoint.connect(factory).addCallbacks(made, failed)
 
     # ---- what comes -----------------------------------------------------------------------------------------------------
 

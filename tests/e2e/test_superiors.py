@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import time
 import urllib.request
 from collections.abc import AsyncIterator
@@ -11,6 +12,10 @@ from typing import Any
 
 import pytest
 import pytest_twisted
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint
@@ -30,6 +35,23 @@ from tests.e2e.support import Product, free_port, wait_for
 pytestmark = pytest.mark.e2e
 
 KEYS = CipherKeys(30000000, 20000000, 20000000)
+
+
+def self_signed(folder: Path, name: str) -> tuple[str, str]:
+    """A certificate for a host name, and its key: two files."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.datetime.now(datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder().subject_name(subject).issuer_name(subject).public_key(key.public_key()).serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1)).not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True).sign(key, hashes.SHA256())
+    )  # fmt: skip
+    chain, secret = folder / "superior.pem", folder / "superior.key"
+    chain.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    secret.write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
+    return str(chain), str(secret)
 
 
 class Scene:
@@ -228,3 +250,30 @@ async def test_a_cut_main_link_and_a_restart_lose_nothing(tmp_path: Path) -> Non
         await scene.old.until(lambda: scene.old.position_count >= total, 30)
         for reporter in reporters:
             assert sorted(numbers(scene.old, reporter.plate)) == list(range(1, reporter.sent + 1))
+
+
+@pytest_twisted.ensureDeferred
+async def test_both_links_in_tls_and_a_certificate_of_another_name(tmp_path: Path) -> None:
+    certificate, key = self_signed(tmp_path, "gov.example")
+    options = SuperiorOptions(access_code=1, tls_certificate=certificate, tls_key=key, tls_back=True)
+    good, bad = SimulatedSuperior(reactor, options), SimulatedSuperior(reactor, options)
+    shared = {"host": "127.0.0.1", "user_id": 10001, "password": "12345678", "sublink_host": "127.0.0.1", "sublink_port": free_port(), "access_code": 1}
+    shared |= {"tls": True, "tls_ca": certificate, "sublink_tls": True, "tls_certificate": certificate, "tls_key": key}
+    product = Product(
+        tmp_path,
+        superiors=(
+            {**shared, "name": "good", "port": good.listen(), "tls_name": "gov.example"},
+            {**shared, "name": "bad", "port": bad.listen(), "tls_name": "other.example"},
+        ),
+    )
+    try:
+        with product:
+            await good.logged_in()
+            product.terminal("13800138000", "--position-interval", "1", online=False)
+            await good.until(lambda: good.position_count >= 2)
+            state = product.api("GET", "/superiors/bad")
+            assert state["state"] in ("down", "login") and bad.kinds[0x1001] == 0
+            assert product.api("GET", "/superiors/good")["state"] == "both_up"
+    finally:
+        await good.stop()
+        await bad.stop()
