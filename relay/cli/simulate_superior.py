@@ -187,15 +187,12 @@ class _Run:
         reactor = self._reactor
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: reactor.callFromThread(self._end))
-        from OpenSSL.SSL import Error as TlsError
         from twisted.internet.error import CannotListenError
 
         try:
             port = self.superior.listen(*self._args.listen)
         except CannotListenError as problem:
             raise _InputError(f"cannot listen on {self._args.listen[0]}:{self._args.listen[1]}: {problem.socketError}") from None
-        except (OSError, TlsError) as problem:
-            raise _InputError(f"the certificate or its key cannot be used: {problem}") from None
         self._say(f"listening on {self._args.listen[0]}:{port}")
         ready = self.superior.logged_in(both=not self._args.no_connect_back, timeout_s=1e9)
         ready.addCallbacks(lambda _: self._next(), lambda failure: None)

@@ -341,7 +341,7 @@ class Superior:
         """A connection of ours is closed: what it did not deliver waits again."""
         self.open_links.discard(link)
         ids: list[int] = []
-        self._take_delivered(link)
+        self._take_delivered(link, final=True)
         for left in link.under_way:
             if left.ids:
                 ids.extend(left.ids)
@@ -523,8 +523,8 @@ class Superior:
         if self.hub.passwords.renew_if_due(self.name) and self.main is not None and self.main.up:
             self.send_passwords()
 
-    def _take_delivered(self, link: SuperiorLink) -> None:
-        for arrived in link.delivered():
+    def _take_delivered(self, link: SuperiorLink, final: bool = False) -> None:
+        for arrived in link.delivered(final):
             if arrived.ids:
                 self.outbox.delivered(arrived.ids)
 
@@ -537,9 +537,7 @@ class Superior:
 
     def _send_waiting(self, link: SuperiorLink) -> None:
         """Supplements (0x1203) and kept messages, as fast as is configured and the superior takes them."""
-        under_way = link.under_way
-        base = link.core.bytes_out if not under_way else under_way[0].end
-        while self._budget >= 1 and not link.wire.full and link.core.bytes_out - base < UNDER_WAY_BYTES:
+        while self._budget >= 1 and not link.wire.full and link.core.bytes_out - link.acknowledged < UNDER_WAY_BYTES:
             batch = self.outbox.next()
             if batch is None:
                 break

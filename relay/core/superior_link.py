@@ -3,8 +3,14 @@
     net.superior809 ──received(data) / lost(reason)──→ SuperiorLink ──events──→ Superiors, Superior
                     ←──write(data) / close(reason)──── Wire
 
-JT/T 809 acknowledges no position. Whether one has arrived is told by the connection: what the superior's side of TCP has acknowledged
-(``Wire.acknowledged``) counts as delivered; where that cannot be asked (TLS, other systems), what was sent before a 0x1005 that 0x1006 answered.
+JT/T 809 acknowledges no position. Whether one has arrived is told by the connection::
+
+    what the superior's side of TCP has acknowledged (``Wire.acknowledged``)     delivered, once that is DOUBT_S ago
+    what was sent before a 0x1005 that 0x1006 answered                           delivered; the only sign where the above cannot be asked (TLS, other systems)
+    the link ends in order, or we give it up                                     what is acknowledged at the end is delivered
+    the link ends by a reset                                                     what is acknowledged less than DOUBT_S ago may lie in the superior's buffers
+                                                                                 unread, and what is not may have been read: it goes up twice rather than never
+
 When a link is lost, what was not delivered is given back, and goes up again as a supplement.
 """
 
@@ -23,6 +29,8 @@ if TYPE_CHECKING:
 
 FLUSH_S = 0.01  #: frames of so long are written together
 FLUSH_BYTES = 32768  #: or so many bytes
+#: how long bytes may lie acknowledged and unread on the superior's side; one that reads needs milliseconds
+DOUBT_S = 2.0
 #: without acknowledgements of TCP: a keep-alive of our own is due when so many messages are not confirmed
 PROBE_AFTER = 1000
 #: answers that a superior may leave unread before its link is ended: several photos; positions do not count, they wait on disk
@@ -47,6 +55,7 @@ class Wire(Protocol):
     peer: str  #: "address:port"
     host: str
     full: bool  #: the peer does not take more at the moment
+    reset: bool  #: the connection has ended by a reset, not in order
 
     def write(self, data: bytes) -> None:
         """Send whole frames."""
@@ -80,12 +89,15 @@ class SuperiorLink:
         self.main = isinstance(core, MainLink)
         self.registered: set[str] = set()  #: vehicles whose 0x1201 went up on this login
         self.under_way: deque[UnderWay] = deque()
+        self.acknowledged = 0  #: of our bytes, as far as it is known
         self.unconfirmed = 0  #: given up as delivered though nobody confirmed it
         self._owner = owner
         self._clock = clock
         self._call: DelayedCall | None = None
         self._call_at = 0.0
         self._flush_call: DelayedCall | None = None
+        self._marks: deque[tuple[float, int]] = deque()  #: (when, acknowledged) of the last DOUBT_S
+        self._certain = 0  #: acknowledged longer ago than that
         self._held = 0
         self._unread = 0  #: bytes put on it since it was full
         self._settling = False
@@ -167,16 +179,24 @@ class SuperiorLink:
         self._flush_call = None
         self.flush()
 
-    def delivered(self) -> Iterator[UnderWay]:
-        """What has arrived since the last call."""
+    def delivered(self, final: bool = False) -> Iterator[UnderWay]:
+        """What has arrived since the last call; ``final``: the connection is closed."""
         acknowledged = self.wire.acknowledged()
+        upto = self.core.confirmed
         if acknowledged is None:
-            acknowledged = self.core.confirmed
+            self.acknowledged = upto
             if len(self.under_way) >= PROBE_AFTER and not self.core.probes and self.main and self.up:
                 self.core.probe(self._clock.seconds())
                 self.flush()
+        else:
+            self.acknowledged = acknowledged
+            now = self._clock.seconds()
+            self._marks.append((now, acknowledged))
+            while self._marks[0][0] <= now - DOUBT_S:
+                self._certain = self._marks.popleft()[1]
+            upto = max(upto, acknowledged if final and not self.wire.reset else self._certain)
         under_way = self.under_way
-        while under_way and under_way[0].end <= acknowledged:
+        while under_way and under_way[0].end <= upto:
             yield under_way.popleft()
 
     # ---- inside ---------------------------------------------------------------------------------------------------------

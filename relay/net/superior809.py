@@ -94,6 +94,7 @@ class SuperiorProtocol(Protocol):
         self.clock = clock
         self.peer = self.host = ""
         self.full = False
+        self.reset = False
         self.link: SuperiorLink | None = None
         self.tap: Tap | None = None
         self._recorder = recorder
@@ -148,6 +149,7 @@ class SuperiorProtocol(Protocol):
             self._cut.cancel()
             self._cut = None
         self._gone = True
+        self.reset = not isinstance(reason.value, ConnectionDone | ConnectionAborted)
         if self._acknowledged is not None:
             self._acknowledged.close()
         why = how_it_ended(reason)

@@ -87,6 +87,10 @@ class NotAnsweredError(RelayError):
     """No answer came in time, or no link is up."""
 
 
+class CannotServeError(RelayError):
+    """The certificate cannot be used."""
+
+
 class _Core(Link):
     """Either link from the superior's side: every message is told, nothing is decided."""
 
@@ -200,7 +204,10 @@ class SimulatedSuperior:
         factory = Factory.forProtocol(lambda: _Connection(self, "main"))
         factory.noisy = False
         if self.options.tls_certificate:
-            context = DefaultOpenSSLContextFactory(self.options.tls_key, self.options.tls_certificate)  # type: ignore[no-untyped-call]
+            try:
+                context = DefaultOpenSSLContextFactory(self.options.tls_key, self.options.tls_certificate)  # type: ignore[no-untyped-call]
+            except Exception as problem:  # OSError, OpenSSL's own
+                raise CannotServeError(f"the certificate or its key cannot be used: {type(problem).__name__}") from None
             self._port = self.reactor.listenSSL(port, factory, context, interface=host)
         else:
             self._port = self.reactor.listenTCP(port, factory, interface=host)
@@ -218,10 +225,17 @@ class SimulatedSuperior:
         return stopping if isinstance(stopping, Deferred) else _fired()
 
     def cut(self) -> None:
-        """Break all connections, without a word."""
+        """Reset all connections."""
         for connection in list(self._connections):
             transport: Any = connection.transport
             transport.abortConnection()
+
+    def hang_up(self) -> None:
+        """Close all connections in order, without a word of JT/T 809."""
+        for connection in list(self._connections):
+            transport: Any = connection.transport
+            transport.unregisterProducer()
+            transport.loseConnection()
 
     async def stop(self) -> None:
         """End everything."""

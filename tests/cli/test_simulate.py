@@ -185,6 +185,7 @@ def test_a_platform_that_is_not_there_is_told_by_the_exit_status() -> None:
     ("words", "said"),
     [
         (["superior", "--encrypt"], "--encrypt needs --keys"),
+        (["superior", "--listen", "0", "--tls-certificate", "/nowhere"], "the certificate or its key cannot be used"),
         (["superior", "--fault", "nonsense"], "there is no fault"),
         (["superior", "--fault", "mute=1"], "takes no value"),
         (["superior", "--listen", "192.0.2.1:1"], "cannot listen on 192.0.2.1:1"),

@@ -59,6 +59,7 @@ class SuperiorWire:
     def __init__(self, host: str = "203.0.113.9", port: int = 10709) -> None:
         self.host, self.peer = host, f"{host}:{port}"
         self.full = False
+        self.reset = False
         self.written = b""
         self.read_upto = 0
         self.delivered: int | None = None
@@ -124,8 +125,9 @@ class Peer:
         (found,) = [business for header, business in self.read() if (business.data_type or header.msg_id) == kind]
         return found.data if found.data is not None else found
 
-    def lose(self, reason: str = "connection lost", delivered: int | None = None) -> None:
+    def lose(self, reason: str = "connection lost", delivered: int | None = None, reset: bool = False) -> None:
         self.link.flush()
+        self.wire.reset = reset
         self.wire.delivered = delivered if delivered is not None else len(self.wire.written)
         self.link.lost(reason)
 

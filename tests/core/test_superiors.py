@@ -69,6 +69,7 @@ def test_login_passwords_registration_positions(make: Make) -> None:
     report(device, 2, 3)
     world.advance(0.1)
     assert times(peer, 0x1202) == ["4002", "4003"]
+    world.advance(3.0)
     assert world["a"].outbox.waiting == 0
     assert [event["state"] for event in world.told if event["event"] == "superior.state"] == ["main_up"]
 
@@ -245,7 +246,7 @@ def test_what_waits_goes_up_in_order_by_fives_also_after_a_restart(make: Make) -
     messages: list[Any] = [business.data for _, business in peer.read() if business.data_type == 0x1203]
     assert [message.gnss_cnt for message in messages] == [5, 5, 2]
     assert [time_of(block)[-2:] for message in messages for block in message.gnss] == [f"{second:02d}" for second in range(12)]
-    world.advance(1.0)
+    world.advance(3.0)
     assert world["a"].outbox.waiting == 0
     world = make()
     assert world["a"].outbox.waiting == 0, "delivered rows are gone from the disk"
@@ -282,6 +283,7 @@ def test_supplements_that_were_under_way_are_sent_once_more_and_only_they(make: 
     again = world.main("a")
     world.advance(1.0)
     assert times(again, 0x1203) == [f"40{second:02d}" for second in range(5, 20)]
+    world.advance(3.0)
     assert world["a"].outbox.waiting == 0
 
 
@@ -311,6 +313,22 @@ def test_without_acknowledgements_keep_alives_confirm(make: Make) -> None:
     again = world.main("a")
     world.advance(1.0)
     assert times(again, 0x1203) == ["4002"]
+
+
+def test_after_a_reset_the_last_two_seconds_go_up_twice_rather_than_never(make: Make) -> None:
+    world = make()
+    device = world.online()
+    peer = world.main("a")
+    report(device, 1)
+    world.advance(3.0)
+    report(device, 2)
+    world.advance(1.0)
+    report(device, 3)
+    peer.lose(reset=True)
+    world.advance(7.0)
+    again = world.main("a")
+    world.advance(1.0)
+    assert times(again, 0x1203) == ["4002", "4003"]
 
 
 def test_a_superior_that_reads_slowly_costs_memory_nothing(make: Make) -> None:
