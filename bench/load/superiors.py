@@ -157,7 +157,7 @@ def serve(old: int, new: int) -> None:
                 say([one.main is not None and one.main.logged_in for one in superiors])
             elif word == "cut":
                 superiors[0].stop_listening()
-                superiors[0].cut()
+                superiors[0].hang_up()
                 say("cut")
             elif word == "back":
                 superiors[0].listen(port=old)
