@@ -32,7 +32,7 @@ STREAMS_MAX = 64  #: chunk streams in use; clients have five
 _U32 = struct.Struct(">I")
 _HEAD = struct.Struct(">II")
 _HEADS = (11, 7, 3, 0)
-_EXTENDED = 0xFFFFFF
+EXTENDED = 0xFFFFFF  #: in the field of three bytes: the time follows in four
 _SIZE_MAX = 0xFFFFFF
 
 
@@ -119,7 +119,7 @@ class ChunkReader:
         if size > self._message_max:
             raise FrameError("limit", f"a message of {size} bytes; {self._message_max} at most")
         at += head
-        if word is not None or time == _EXTENDED:
+        if word is not None or time == EXTENDED:
             found = buffer[at : at + 4]
             if len(found) < 4:
                 return 0
@@ -187,8 +187,8 @@ def write_message(csid: int, kind: int, stream: int, timestamp: int, body: bytes
     size = len(body)
     if size > _SIZE_MAX:
         raise UsageError(f"an RTMP message of {size} bytes")
-    word = b"" if timestamp < _EXTENDED else _U32.pack(timestamp)
-    head = _HEAD.pack(csid << 24 | min(timestamp, _EXTENDED), size << 8 | kind) + stream.to_bytes(4, "little") + word
+    word = b"" if timestamp < EXTENDED else _U32.pack(timestamp)
+    head = _HEAD.pack(csid << 24 | min(timestamp, EXTENDED), size << 8 | kind) + stream.to_bytes(4, "little") + word
     if size <= chunk_size:
         return head + body
     again = bytes((0xC0 | csid,)) + word

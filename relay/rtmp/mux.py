@@ -6,12 +6,13 @@ chunks of one size, so the bytes say nothing of the connection they go out on: w
 
 from __future__ import annotations
 
+import struct
 from typing import NamedTuple
 
 from relay.codec.frame import AudioConfig, Frame, VideoConfig
 from relay.errors import UsageError
 from relay.mux.flv import FlvMuxer
-from relay.rtmp.chunks import AUDIO, AUDIO_CSID, DATA, DATA_CSID, VIDEO, VIDEO_CSID, write_message
+from relay.rtmp.chunks import AUDIO, AUDIO_CSID, DATA, DATA_CSID, EXTENDED, VIDEO, VIDEO_CSID, write_message
 
 STREAM_ID = 1  #: message stream of every player
 CHUNK_SIZE = 65536  #: towards players: nearly every frame is one chunk
@@ -19,6 +20,10 @@ CHUNK_SIZE = 65536  #: towards players: nearly every frame is one chunk
 FILE_HEADER = 13  #: bytes before FLV's first tag
 _TAG_HEAD, _TAG_TAIL = 11, 4
 _CSIDS = {AUDIO: AUDIO_CSID, VIDEO: VIDEO_CSID, DATA: DATA_CSID}
+#: of the hot path: the basic header before three bytes of time, and the message stream
+_HEAD = struct.Struct(">II").pack
+_FIRST = {kind: csid << 24 for kind, csid in _CSIDS.items()}
+_STREAM = STREAM_ID.to_bytes(4, "little")
 
 
 class Tag(NamedTuple):
@@ -83,7 +88,13 @@ class RtmpMuxer:
 
     def write(self, frame: Frame) -> bytes:
         tag = self._flv.write(frame)
-        return message(_tag(tag, 0, len(tag) - _TAG_TAIL), STREAM_ID, CHUNK_SIZE) if tag else b""
+        if not tag:
+            return b""
+        size = len(tag) - _TAG_HEAD - _TAG_TAIL
+        dts = frame.dts
+        if size <= CHUNK_SIZE and 0 <= dts < EXTENDED:  # nearly every frame: one chunk
+            return _HEAD(_FIRST[tag[0]] | dts, size << 8 | tag[0]) + _STREAM + tag[_TAG_HEAD:-_TAG_TAIL]
+        return message(_tag(tag, 0, len(tag) - _TAG_TAIL), STREAM_ID, CHUNK_SIZE)
 
 
 def _messages(tags: bytes, at: int) -> bytes:
