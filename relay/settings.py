@@ -138,6 +138,7 @@ class Http:
     advertise: str = a_text("", "place")  #: host[:port] in the URLs the API gives out; empty = the request's Host
     port: int = a_port(8080)
     platform_port: int = a_port(8078)
+    platform_advertise: str = a_text("", "place")  #: host[:port] told to superiors in 0x1801; empty = the address their 0x1001 named
     tls_port: int = a_port(0)
     tls_certificate: str = ""
     tls_key: str = ""
@@ -349,6 +350,7 @@ class Superior:
     passwords_life_s: int = a_number(86400, 600)
     passwords_overlap_s: int = a_number(600, 0)  #: how long the former pair stays valid
     check_cross_domain: bool = True
+    live_stream: str = one_of("sub", "main", "auto")  #: what 0x9801 opens, which cannot choose; auto: what runs, else sub
     alarms: bool = True  #: 0x1402 for alarms of terminals
     alarm_types: tuple[str, ...] = texts("alarm_type")  #: "bit=type" over the built-in table: "0=0x0003"; type 0 = not told
     post_query_rules: tuple[str, ...] = texts("rule")  #: "pattern => answer": post queries answered at once; the rest waits for a person

@@ -564,10 +564,11 @@ def listeners(settings: Settings) -> list[tuple[str, str, str, int]]:
         ("http.port", "tcp", h.host, h.port),
         ("http.tls_port", "tcp", h.host, h.tls_port),
         ("attachments.port", "tcp", settings.attachments.host, settings.attachments.port),
-        ("http.platform_port", "tcp", h.host, h.platform_port),
         ("rtmp.port", "tcp", r.host, r.port),
         ("rtmp.tls_port", "tcp", r.host, r.tls_port),
     ]
+    if settings.superior:  # their players are the only ones to use it
+        found.append(("http.platform_port", "tcp", h.host, h.platform_port))
     shared: set[tuple[str, int]] = set()
     for one in settings.superior:
         if (one.sublink_host, one.sublink_port) not in shared:  # superiors on one port are told apart by access code and verify code

@@ -21,7 +21,7 @@ from twisted.logger import Logger
 from relay.app.config import Loaded, listeners
 from relay.app.listening import free_port
 from relay.app.logs import stdout
-from relay.app.service import MANY, NOT_LISTENING, Relay
+from relay.app.service import MANY, Relay
 from relay.settings import Settings
 from relay.sim.demo import start_demo_terminals
 from relay.store.sqlite import url_of
@@ -49,7 +49,7 @@ def demo_settings(folder: Path) -> Settings:
         if key == MANY:
             if free_port(host, kind, port) != port:  # these come in a row, or not at all
                 settings = replace(settings, media=replace(settings.media, talk_extra_ports=""))
-        elif key not in NOT_LISTENING:
+        else:
             section, _, name = key.partition(".")
             free = free_port(host, kind, port)
             settings = replace(settings, **{section: replace(getattr(settings, section), **{name: free})})

@@ -29,6 +29,7 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
 import relay
+from relay.app.bridge import VideoUplink
 from relay.app.config import sublink_key
 from relay.app.health import Health
 from relay.app.keys import data_directory
@@ -166,6 +167,7 @@ class Parts:
         self.talk_server = TalkServer(self.talks, self.recorder)
         self.superior_store = SuperiorStore(data_directory(settings) / SUPERIORS) if settings.superior else None
         self.superiors = self._superiors()
+        self.video_uplink = self._video_uplink()
         self.records.take_pictures(self.orders)
         self.ptz = Ptz(self.terminals, clock, self.events, settings.terminals.ptz_hold_s, self.audit.record)
         self.accounts = Accounts(store.users, signer, clock, time.time, store.changes)
@@ -246,6 +248,15 @@ class Parts:
         register_duties(superiors)
         return superiors
 
+    def _video_uplink(self) -> VideoUplink | None:
+        if self.superiors is None:
+            return None
+        http, port = self.settings.http, self.listeners.port("http.platform_port")
+        sinks = cast(SinkMaker, make_sink)
+        return VideoUplink(
+            self.superiors, self.live, self.playbacks, self.searches, self.store.positions, self.events, self.clock, http, port, sinks
+        )
+
     def _start_superiors(self) -> None:
         if self.superiors is None or self.superior_store is None:
             return
@@ -258,6 +269,9 @@ class Parts:
             if one.sublink_tls:
                 factory = wrap(factory, ReloadingCertificate(one.tls_certificate, one.tls_key, self.clock.seconds, "superior"), self.reactor)
             bound.adopt_stream(self.reactor, factory)
+        platform = self.listeners.get("http.platform_port")
+        if platform is not None and self.video_uplink is not None:
+            platform.adopt_stream(self.reactor, self.video_uplink.streams.site)
         self.superiors.start()
 
     def _certificate(self, section: str) -> ReloadingCertificate | None:
@@ -411,6 +425,7 @@ class Parts:
             self.hooks.close,
             self.web.close,
             self.rtmp.close,
+            self._stop_bridge,
             self._stop_superiors,
             self.registry.close,
             self.terminals.close,
@@ -431,6 +446,10 @@ class Parts:
                     await waiting
             except Exception:
                 log.failure("stopping: {step} failed", step=getattr(step, "__qualname__", str(step)))
+
+    def _stop_bridge(self) -> None:
+        if self.video_uplink is not None:
+            self.video_uplink.bridge.close()
 
     async def _stop_superiors(self) -> None:
         if self.superiors is not None and self.superior_store is not None:

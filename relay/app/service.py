@@ -47,9 +47,6 @@ log = Logger(namespace="relay.app")
 STOP_S = 9.0  #: for everything together; contract and operators' tools count on ten
 FIRST_LINK_S = 900  #: life of the first administrator's link
 
-#: listeners whose other side a later version brings; their ports are left alone
-NOT_LISTENING = ("http.platform_port",)
-
 #: a key that names several ports; each is bound as ``key:NUMBER``
 MANY = "media.talk_extra_ports"
 
@@ -124,7 +121,6 @@ class Relay(MultiService):
         return (
             Wanted(f"{key}:{port}" if key == MANY else key, kind, host, port)
             for key, kind, host, port in listeners(self.settings)
-            if key not in NOT_LISTENING
         )
 
     def privilegedStartService(self) -> None:

@@ -51,6 +51,7 @@ class Connection:
 
     __slots__ = ("_closing", "_drained", "_holding", "_host", "_queue", "_queued", "_site", "_timer", "_unasked", "closed", "factory", "gone", "sink")
 
+    QUEUE = QUEUE_BYTES  #: what may wait before the client is cut off
     STATUS = 200  #: of the answer that ``begin`` sends, for the access log
 
     def __init__(self) -> None:
@@ -82,7 +83,7 @@ class Connection:
     # writing ---------------------------------------------------------------
 
     def write(self, data: bytes) -> None:
-        """Send now or in its turn; a client that lets more than QUEUE_BYTES wait is cut off."""
+        """Send now or in its turn; a client that lets more than QUEUE wait is cut off."""
         if self.closed or not data:
             return
         if self._holding or self._queue:
@@ -100,7 +101,7 @@ class Connection:
 
     def _enqueue(self, data: bytes) -> None:
         self._queued += len(data)
-        if self._queued > QUEUE_BYTES:
+        if self._queued > self.QUEUE:
             self.overflow()
             return
         if self._queue is None:

@@ -30,7 +30,7 @@ from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 from io import BytesIO
 from typing import Any, Protocol
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl, quote_from_bytes, urlencode
 
 from twisted.internet import interfaces
 from twisted.internet.protocol import Factory, connectionDone
@@ -53,6 +53,7 @@ JUNK_LOG_S = 1.0  #: at most one line about clients that do not speak HTTP in so
 #: what a request begins with: a letter, though the grammar would allow the ~ that is JT/T 808's flag; or an empty line left by the one before
 _METHOD = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz\r")
 _HOST = re.compile(r"[A-Za-z0-9._~%-]+(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?")
+_ASCII = bytes(range(128))
 _SECRETS = frozenset({"token", "key", "password", "access_token", "session"})  #: query parameters that no log shows
 
 _log = Logger(namespace="relay.web")
@@ -271,6 +272,8 @@ class Channel(http.HTTPChannel):
             return
         if self.phase is Phase.IDLE:
             self._begin(line)
+        if not self._receivedHeaderSize and not line.isascii():
+            line = quote_from_bytes(line, _ASCII).encode()  # players write plates into addresses as they are
         if self._receivedHeaderSize + len(line) > self.totalHeadersSize:
             self.refuse(431, f"The headers are larger than {self.totalHeadersSize} bytes.")
             return
