@@ -72,3 +72,8 @@ class Frame:
     def __repr__(self) -> str:
         what = "video" if self.kind == VIDEO else "audio"
         return f"<Frame {what} dts={self.dts} pts={self.pts} key={self.key} {len(self.data)} bytes>"
+
+
+def plain_picture(dts: int, data: bytes, config: VideoConfig | AudioConfig, source_time: float = 0.0) -> Frame:
+    """A picture that is no key frame and is shown when it is decoded."""
+    return Frame(VIDEO, dts, dts, False, data, config, 0, source_time)

@@ -160,7 +160,7 @@ class Playback:
             "started": iso_time(self.started_at),
             "viewers": len(self.leases),
             "packets": stream.packets if stream is not None else 0,
-            "bytes": stream.bytes if stream is not None else 0,
+            "bytes": stream.received if stream is not None else 0,
             "ended": self.ended,
         }
 

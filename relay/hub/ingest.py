@@ -11,7 +11,7 @@ whatever is whole. Either way a stream begins at a key frame.
 from __future__ import annotations
 
 from relay.codec.frame import Frame
-from relay.hub.picture import Pictures
+from relay.hub.picture import Lent, Pictures
 from relay.hub.sound import Sounds
 from relay.jt1078.assembly import RawFrame
 from relay.jt1078.packet import LAST_AUDIO_PT
@@ -53,6 +53,14 @@ class Ingest:
             return self._sounds.push(raw, now)
         self._count("passthrough" if raw.data_type == 4 or pt == 91 else f"unsupported_pt{pt}")
         return []
+
+    def lend(self) -> Lent | None:
+        """For ``shortcut``: the state of the pictures, if they are ordinary now."""
+        return self.pictures.lend()
+
+    def take_back(self, count: int, stamp: int, step: int, now: float) -> None:
+        """So many ordinary pictures have gone the short way."""
+        self.pictures.take_back(count, stamp, step, now)
 
     def finish(self, now: float) -> list[Frame]:
         """No more will come: what waited for something leaves."""

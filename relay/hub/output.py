@@ -14,14 +14,14 @@ long enough: ``audio_wait_s`` where a track can be added later (FLV, fMP4 over W
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from relay.codec.frame import VIDEO, AudioConfig, Frame, VideoConfig
 from relay.hub.formats import Options, OutputFormat, UnsupportedTrackError
 from relay.hub.framing import Framing
 from relay.hub.muxers import EARLY_TRACKS, FLEXIBLE, STATELESS, MakeMuxer
 from relay.hub.viewer import Chunk, Send, Viewer
-from relay.mux.base import Muxer
+from relay.mux.base import Muxer, Surround
 
 if TYPE_CHECKING:
     from relay.hub.stream import Stream
@@ -33,6 +33,16 @@ LINGER_S = 5.0
 
 #: how a frame becomes a pending piece
 Way = tuple[Callable[[Frame], bytes], Callable[[bytes], None]]
+#: what goes round a picture of one NAL unit, and where the piece is kept
+ShortWay = tuple[Surround, list[bytes]]
+
+
+class Ways(NamedTuple):
+    """What ``shortcut`` writes plain pictures to."""
+
+    short: list[ShortWay]
+    frames: list[Way]
+    direct: Output | None  #: if there is only one output, whose only viewer takes what comes: pieces may be sent without ``flush``
 
 
 class Output:
@@ -288,6 +298,24 @@ class Output:
         assert self.muxer is not None  # noqa: S101 - opened
         return self.muxer.write, self.pending.append if self.stateless else self._keep
 
+    def short_way(self) -> ShortWay | None:
+        """How ``shortcut`` writes plain pictures; None where the muxer must see frames, or the pieces be cached."""
+        surround: Surround | None = getattr(self.muxer, "surround", None)
+        return (surround, self.pending) if surround is not None and self.stateless else None
+
+    @property
+    def direct_send(self) -> Send | None:
+        """The only viewer's; None where a flush has more to do than to join what is pending and to send it once."""
+        return self._sends[0] if len(self._sends) == 1 and not (self._others or self._special or self.framing.ws) else None
+
+    def count(self, sent: int) -> None:
+        """So many bytes have been sent directly."""
+        self.sent_each += sent
+
+    def fell(self, sent: int, data: bytes) -> None:
+        """Of these, sent directly and counted, the only viewer took so many; -1: it is being lost."""
+        self._rest([(self._sends[0], sent)], data)
+
     def _keep(self, data: bytes) -> None:
         self.pending.append(data)
         if self._cache is not None:
@@ -341,6 +369,7 @@ class Output:
 
     def _rest(self, fell: list[tuple[Send, int]], data: bytes) -> None:
         """The viewers that do not simply take what comes."""
+        self.stream.settle()
         now = self.now()
         behind = [(self._ready[self._sends.index(send)], sent) for send, sent in fell]
         pending = self.pending[:]
@@ -386,6 +415,7 @@ class Output:
 
     def add(self, viewer: Viewer, now: float) -> None:
         """A new viewer: begins at once when there is something to begin with."""
+        self.stream.settle()
         self._others[viewer] = None
         self.waiting += 1
         self.stream.waiting += 1
@@ -422,6 +452,7 @@ class Output:
 
     def viewer_live(self, viewer: Viewer) -> None:
         """All it had to get is gone: from now on it gets what comes directly."""
+        self.stream.settle()
         self._others.pop(viewer, None)
         viewer.place = len(self._ready)
         self._ready.append(viewer)
@@ -430,11 +461,13 @@ class Output:
 
     def viewer_busy(self, viewer: Viewer) -> None:
         """It has something to send first: what comes is queued there."""
+        self.stream.settle()
         if self._not_ready(viewer):
             self._others[viewer] = None
 
     def viewer_closed(self, viewer: Viewer) -> None:
         """It will get nothing more."""
+        self.stream.settle()
         if not viewer.started and viewer in self._others:
             self.waiting -= 1
             self.stream.waiting -= 1

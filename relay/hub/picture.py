@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
+from typing import NamedTuple
 
 from relay.codec import h264, h265
 from relay.codec.frame import VIDEO, Frame, VideoConfig
@@ -46,7 +47,22 @@ _new = object.__new__
 _BEGINS_P = bytes(f"{byte:08b}".startswith(("11", "100110")) for byte in range(256))
 #: or of type B (1 or 6: 010, 00111)
 _BEGINS_B = bytes(f"{byte:08b}".startswith(("1010", "100111")) for byte in range(256))
+#: by PT, what the two telling bytes behind the start code of a plain picture may be: the first, and the second (H.264) or third (H.265) one
+PLAIN_BYTES = {
+    98: (bytes(byte & 0x1F == 1 for byte in range(256)), _BEGINS_P),
+    99: (bytes(byte < 0x14 for byte in range(256)), bytes(byte >= 0x80 for byte in range(256))),
+}
 Count = Callable[[str], None]
+
+
+class Lent(NamedTuple):
+    """State of the pictures, and of their clock."""
+
+    pt: int
+    config: VideoConfig
+    stamp: int  #: of the last picture
+    offset: int  #: from stamps to the output clock
+    easy: int  #: steps up to here need only adding
 
 
 class Held:
@@ -116,6 +132,20 @@ class Pictures:
         self._order = None
         self._had_idr = self._open = False
         self._ahead.clear()
+
+    def lend(self) -> Lent | None:
+        """What ``shortcut`` needs to pass ordinary pictures on in our stead; None while they need a second look."""
+        pace = self._timeline.lend()
+        if not self._plain or self.config is None or pace is None:
+            return None
+        return Lent(self._plain, self.config, *pace)
+
+    def take_back(self, count: int, stamp: int, step: int, now: float) -> None:
+        """So many pictures have been passed on, the last one with this stamp, so many ms after the one before it, at ``now``."""
+        self._last_stamp = stamp
+        self._since_key += count
+        self._last_key = None
+        self._timeline.take_back(stamp, step, now)
 
     # -- one frame of packets -----------------------------------------------------------------------------------------------------------
 

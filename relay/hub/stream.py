@@ -23,7 +23,7 @@ from relay.errors import UsageError
 from relay.hub.formats import OutputFormat
 from relay.hub.gop import GopCache
 from relay.hub.opening import NotReadyError, Opening
-from relay.hub.output import Output, Way, refuse, resolve_audio
+from relay.hub.output import Output, ShortWay, Way, Ways, refuse, resolve_audio
 from relay.hub.seams import Ingest, RawFrame, TrackTranscoder, Transcoders
 from relay.hub.segments import SEGMENTED, SegmentOutput, SegmentViewer
 from relay.hub.stats import DelayHistogram, Meter, StreamStats, ViewerStats
@@ -33,6 +33,7 @@ from relay.identity import StreamKey
 
 if TYPE_CHECKING:
     from relay.hub.registry import Registry, Source
+    from relay.hub.shortcut import Shortcut
 
 __all__ = ["Ingest", "NotReadyError", "RawFrame", "Stream", "StreamState", "Track", "TrackTranscoder", "Transcoders"]
 
@@ -54,8 +55,12 @@ class Stream:
 
     __slots__ = (
         "_all_outputs",
+        "_bytes",
         "_delay",
+        "_frames",
         "_heard",
+        "_last_dts",
+        "_last_packet",
         "_loss_mark",
         "_lost_at",
         "_merge",
@@ -63,6 +68,7 @@ class Stream:
         "_need_key",
         "_opening",
         "_outputs",
+        "_packets",
         "_picture_outputs",
         "_pictures",
         "_registry",
@@ -71,28 +77,24 @@ class Stream:
         "_sounds",
         "_tracks",
         "audio",
-        "bytes",
         "cause",
         "clock",
         "first_key_frame",
         "first_packet",
         "first_picture",
         "first_sound",
-        "frames",
         "gop",
         "ingest",
         "key",
         "key_frames",
-        "last_dts",
-        "last_packet",
         "lost_packets",
         "opened",
         "options",
-        "packets",
         "paused",
         "pushing",
         "requested",
         "segment_waits",
+        "shortcut",
         "source",
         "state",
         "video",
@@ -120,16 +122,17 @@ class Stream:
         self.first_key_frame = 0.0
         self.first_picture = 0.0  #: of the stream: when the first key frame and the first sound came
         self.first_sound = 0.0
-        self.last_packet = 0.0
-        self.last_dts = 0
+        self.shortcut: Shortcut | None = None  #: of the connection that feeds it
+        self._last_packet = 0.0
+        self._last_dts = 0
         self.gop = GopCache(self.options.gop_frames, self.options.gop_bytes, self.options.gop_s)
         self.waiting = 0  #: viewers that have got nothing yet: what they wait for is never gathered
         self.pushing = False
         # counts
-        self.packets = 0
-        self.bytes = 0
+        self._packets = 0
+        self._bytes = 0
         self.lost_packets = 0
-        self.frames = 0
+        self._frames = 0
         self.key_frames = 0
         self._registry = registry
         self._merge = registry.merge
@@ -156,19 +159,19 @@ class Stream:
 
     def feed(self, raws: Sequence[RawFrame], now: float, packets: int, size: int) -> None:
         """What one read of the listener brought: frames, and how many packets and bytes they came in."""
-        self.last_packet = now
-        self.packets += packets
-        self.bytes = received = self.bytes + size
+        self._last_packet = now
+        self._packets += packets
+        self._bytes = received = self._bytes + size
         push = self.ingest.push
         gop = self.gop
-        cached = gop.frames
+        cached = gop.items
         pictures = self._pictures
         count = 0
         for raw in raws:
             for frame in push(raw, now):
                 if frame.key or self._need_key:  # sound too
                     self._other(frame)
-                    cached, pictures = gop.frames, self._pictures
+                    cached, pictures = gop.items, self._pictures
                     continue
                 count += 1
                 if cached:
@@ -176,32 +179,75 @@ class Stream:
                 for write, keep in pictures:
                     keep(write(frame))
         if count:
-            self.frames += count
-            self.last_dts = dts = frame.dts
+            self._frames += count
+            self._last_dts = dts = frame.dts
             if dts > gop.dts_limit or received > gop.bytes_limit or len(cached) > gop.frames_limit:
                 self._look_at_cache()
-        if self._all_outputs:
-            if self._merge.immediate or self.waiting:
-                for output in self._all_outputs:
-                    output.flush()
-                if self._merge.measure:
-                    self._delay.add(self.clock.seconds() - now)
+        self.done(now)
+
+    def heard(self, packets: int, size: int, now: float) -> None:
+        """Packets have come, but no whole frame."""
+        self._last_packet = now
+        self._packets += packets
+        self._bytes += size
+
+    def shortened(self, packets: int, size: int, frames: int, reads: int, dts: int, now: float) -> None:
+        """What went through the shortcut since it last said so; in the cache the frames are in so many reads, or by themselves (0)."""
+        if packets or size:
+            self.heard(packets, size, now)
+        self._frames += frames
+        gop = self.gop
+        if frames:
+            self._last_dts = dts
+        if reads:
+            gop.frames_limit -= frames - reads
+        if dts > gop.dts_limit or self._bytes > gop.bytes_limit or len(gop.items) > gop.frames_limit:
+            self._look_at_cache()
+
+    def room(self, offset: int) -> tuple[int, int, int]:
+        """How far the shortcut may go: to which time stamp, how many bytes and frames, before somebody must look at the cache."""
+        gop = self.gop
+        return gop.dts_limit + offset, gop.bytes_limit - self._bytes, gop.frames_limit - len(gop.items)
+
+    def ways(self) -> Ways:
+        """For the shortcut: what to write ordinary pictures to."""
+        short: list[ShortWay] = []
+        frames: list[Way] = []
+        direct: Output | None = None
+        for output in self._picture_outputs:
+            short_way = output.short_way()
+            if short_way is not None:
+                short.append(short_way)
+                direct = output
             else:
-                self._merge.dirty.setdefault(self, now)
+                frames.append(output.way())
+        if len(self._all_outputs) != 1 or self.waiting or direct is None or direct.direct_send is None:
+            direct = None
+        return Ways(short, frames, direct)
+
+    def measure(self, since: float) -> None:
+        """Count the delay of what was read then and has been sent now."""
+        self._delay.add(self.clock.seconds() - since)
+
+    def settle(self) -> None:
+        """Something is about to change that the shortcut relies on."""
+        if self.shortcut is not None:
+            self.shortcut.settle()
 
     def push(self, frames: Sequence[Frame]) -> None:
         """Frames of any origin, in order. They reach the sockets before this returns, or at the next tick when merging is on."""
+        self.settle()
         for frame in frames:
-            self.bytes += len(frame.data)
+            self._bytes += len(frame.data)
             if frame.key or self._need_key:
                 self._other(frame)
                 continue
-            self.frames += 1
-            if self.gop.frames:
-                self.gop.frames.append(frame)
+            self._frames += 1
+            if self.gop.items:
+                self.gop.items.append(frame)
             for write, keep in self._pictures:
                 keep(write(frame))
-            self.last_dts = frame.dts
+            self._last_dts = frame.dts
             self._look_at_cache()
         if frames:
             self.done(frames[0].source_time)
@@ -210,14 +256,17 @@ class Stream:
         """The end of what came at one time, read at ``since``: flush now, or leave it to the tick."""
         if self._all_outputs:
             if self._merge.immediate or self.waiting:
-                self.flush_since(since)
+                for output in self._all_outputs:
+                    output.flush()
+                if self._merge.measure:
+                    self.measure(since)
             else:
                 self._merge.dirty.setdefault(self, since)
 
     def flush_since(self, since: float) -> None:
         """Send what is pending; ``since`` is when the oldest of it was read."""
         self.flush()
-        self._delay.add(self.clock.seconds() - since)
+        self.measure(since)
 
     def flush(self) -> None:
         """Send what is pending to all viewers."""
@@ -226,7 +275,7 @@ class Stream:
 
     def _look_at_cache(self) -> None:
         """A limit of the GOP cache may have been passed."""
-        if self.gop.check(self.bytes):
+        if self.gop.check(self._bytes):
             for output in self._outputs.values():
                 output.drop_cache()
 
@@ -235,14 +284,14 @@ class Stream:
         if frame.kind == VIDEO:
             if frame.key:
                 self._key(frame)
-                self.last_dts = frame.dts
+                self._last_dts = frame.dts
             return
         self.pushing = True
         if frame.config is not self.audio or not self._heard:
             self._sound(frame)
-        if self.gop.frames:
-            self.gop.frames.append(frame)
-            if len(self.gop.frames) > self.gop.frames_limit:
+        if self.gop.items:
+            self.gop.items.append(frame)
+            if len(self.gop.items) > self.gop.frames_limit:
                 self._look_at_cache()
         for write, keep in self._sounds:
             data = write(frame)
@@ -252,11 +301,11 @@ class Stream:
             for track in list(self._tracks.values()):
                 track.push(frame)
         self.pushing = False
-        self.last_dts = frame.dts
+        self._last_dts = frame.dts
 
     def _key(self, frame: Frame) -> None:
         """A key frame: the GOP begins again; a new description reaches the outputs first."""
-        self.frames += 1
+        self._frames += 1
         self.key_frames += 1
         self._need_key = False
         config = frame.config
@@ -267,7 +316,7 @@ class Stream:
                 output.video_changed(config, frame.dts)  # type: ignore[arg-type]
         elif self.video is not None:
             frame.config = self.video  # one object for equal descriptions, so that comparing is cheap from here on
-        self.gop.restart(frame, self.bytes)
+        self.gop.restart(frame, self._bytes)
         for track in self._tracks.values():
             track.key()
         for output in self._picture_outputs:
@@ -325,12 +374,13 @@ class Stream:
         if old is not None or self.state is StreamState.LOST:
             self._restart()
         self.state = StreamState.STARTING
-        self.first_packet = self.last_packet = now
+        self.first_packet = self._last_packet = now
         self.first_key_frame = 0.0
         self._heard = False
 
     def _restart(self) -> None:
         """Another source: what is cached does not go on with what comes."""
+        self.settle()
         self._need_key = True
         self.gop.clear()
         for output in self._outputs.values():
@@ -391,6 +441,7 @@ class Stream:
 
     def rewire(self) -> None:
         """Work out again which output gets which frames."""
+        self.settle()
         outputs = [output for output in self._outputs.values() if output.opened]
         self._picture_outputs = tuple(output for output in outputs if output.video is not None)
         self._pictures = tuple(output.way() for output in self._picture_outputs)
@@ -572,6 +623,46 @@ class Stream:
 
     # figures ---------------------------------------------------------------
 
+    def _count(self) -> None:
+        """Take over what the shortcut has counted."""
+        if self.shortcut is not None:
+            self.shortcut.count()
+
+    @property
+    def packets(self) -> int:
+        """That came, whole."""
+        self._count()
+        return self._packets
+
+    @property
+    def received(self) -> int:
+        """Bytes that came, headers of the packets included."""
+        self._count()
+        return self._bytes
+
+    @property
+    def frames(self) -> int:
+        """Pictures passed on."""
+        self._count()
+        return self._frames
+
+    @property
+    def last_packet(self) -> float:
+        """Monotonic seconds at which something came last."""
+        self._count()
+        return self._last_packet
+
+    @last_packet.setter
+    def last_packet(self, now: float) -> None:
+        self._count()
+        self._last_packet = now
+
+    @property
+    def last_dts(self) -> int:
+        """Of what was passed on last, in ms on the output clock."""
+        self._count()
+        return self._last_dts
+
     def viewer_count(self) -> int:
         """How many watch."""
         return sum(len(output) for output in self._outputs.values())
@@ -581,7 +672,7 @@ class Stream:
         if now >= self._rotate_at:
             self._rotate_at = now + DELAY_SPAN_S
             self._delay.rotate()
-        self._meter.sample(now, self.frames, self.bytes, self.packets, self.lost_packets)
+        self._meter.sample(now, self.frames, self.received, self.packets, self.lost_packets)
         for output in list(self._outputs.values()):
             if output.sweep(now):
                 self.remove(output, "unwatched")
@@ -601,11 +692,11 @@ class Stream:
             delay_p99_ms=round(p99 + tick, 2),
             packets=self.packets,
             lost=self.lost_packets,
-            bytes=self.bytes,
+            bytes=self.received,
             frames=self.frames,
             key_frames=self.key_frames,
             dropped_frames=self._dropped(),
-            gop_frames=len(self.gop.frames),
+            gop_frames=len(self.gop.items),
             gop_bytes=self.gop.size(),
             viewers=self.viewer_count(),
             sent_bytes=self._sent_before + sum(output.sent_total() for output in self._outputs.values()),
@@ -619,6 +710,7 @@ class Stream:
 
     def viewers(self) -> list[ViewerStats]:
         """Every viewer now."""
+        self._count()
         return [viewer.stats() for output in self._outputs.values() for viewer in output.viewers()]
 
     def kick(self, viewer_id: int) -> bool:

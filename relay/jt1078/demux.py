@@ -18,7 +18,7 @@ The width of the SIM field is written nowhere. Both are tried, and the one whose
 from __future__ import annotations
 
 import struct
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from relay.jt1078.assembly import FRAME_MAX, NEVER, UNKNOWN, Assembler, Loss, RawFrame, Stream, Track
 from relay.jt1078.framing import CREDIT_BYTES, CREDIT_MAX, Framing, foreign
@@ -52,6 +52,17 @@ _UNFINISHED = -(1 << 60)
 _NEVER_FAST = 1 << 40
 _NO_SPAN = (b"", 0, 0)
 _new = object.__new__
+
+
+class Lent(NamedTuple):
+    """State of a connection of one channel, all of whose packets are whole."""
+
+    sim_bytes: int
+    head: bytes  #: bytes 0-4 of its packets
+    key: bytes  #: SIM and channel
+    seq: int  #: of the last packet that its pictures follow
+    ts: int  #: of the last picture
+    span: tuple[bytes, int, int]  #: the data in which the last packet is, and from where to where
 
 
 class Tap(Protocol):
@@ -262,6 +273,31 @@ class Demuxer:
             for track in (stream.video, stream.audio, stream.data):
                 self.assembler.finish(track, now, out)
         return out
+
+    def lend(self) -> Lent | None:
+        """What ``hub.shortcut`` needs to take packets in our stead; None while they need more than the loop above."""
+        framing = self.framing
+        if self._tail or self._tap is not None or len(self.streams) != 1 or not framing.sure or not framing.sim_bytes:
+            return None
+        ((key, stream),) = self.streams.items()
+        video = stream.video
+        if video.counter is NEVER or video.parts or stream.audio.parts or stream.data.parts:
+            return None
+        return Lent(framing.sim_bytes, framing.head, key, video.counter.last, video.ts, self._span)
+
+    def take_back(self, seq: int, mpt: int, ts: int, span: tuple[bytes, int, int]) -> None:
+        """The state as it is now: number, PT and time stamp of the last packet, and where it is."""
+        (stream,) = self.streams.values()
+        video = stream.video
+        video.counter.last = seq
+        video.ts = ts
+        video.mpt = mpt
+        self._span = span
+
+    def count(self, packets: int, size: int) -> None:
+        """So many packets and bytes went another way."""
+        self.packets += packets
+        self.bytes += size
 
     # -- one packet outside the loop --------------------------------------------------------------------------------------------------
 

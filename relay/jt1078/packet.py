@@ -21,6 +21,7 @@ So the body of a video packet begins at 30, of an audio packet at 26, of transpa
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -235,6 +236,20 @@ def detect_sim_bytes(data: bytes, offset: int = 0) -> int:
     if best[0] == _IMPOSSIBLE or (best[0] == _UNFINISHED and six[0] == ten[0]):
         return 0
     return 6 if six == best else 10
+
+
+def pictures_of(data: bytes, end: int, header: int) -> Iterator[tuple[int, bytes]]:
+    """Time stamp and bytes of every picture in ``data[:end]``, which is known to hold video packets of whole pictures only, with such headers."""
+    at = 0
+    parts: list[bytes] = []
+    while at < end:
+        body = at + header
+        following = body + (data[body - 2] << 8 | data[body - 1])
+        parts.append(data[body:following])
+        if data[body - 15] & 0x0F in (SubpackageMark.ATOMIC, SubpackageMark.LAST):
+            yield int.from_bytes(data[body - 14 : body - 6], "big"), b"".join(parts)
+            parts.clear()
+        at = following
 
 
 def parse_packet(data: bytes, offset: int = 0, sim_bytes: int = 0) -> Packet | None:

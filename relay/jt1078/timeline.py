@@ -161,6 +161,19 @@ class Timeline:
             self._follow(order.delay)
         return dts, pts
 
+    def lend(self) -> tuple[int, int, int] | None:
+        """Stamp of the last picture, offset to the output clock, and the longest step that needs only adding; None while one needs more."""
+        track = self._video
+        return (track.stamp, track.offset, track.easy) if track.easy else None
+
+    def take_back(self, stamp: int, step: int, now: float) -> None:
+        """Pictures have been placed by what was lent: where the last one was."""
+        track = self._video
+        track.stamp = stamp
+        track.step = step
+        track.arrived = now
+        track.out = stamp - track.offset
+
     @property
     def usual_step(self) -> int:
         """The last regular distance of pictures' stamps, in ms."""

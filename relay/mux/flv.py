@@ -19,8 +19,9 @@ import struct
 from relay.codec.frame import VIDEO, AudioConfig, Frame, VideoConfig
 from relay.errors import UsageError
 from relay.mux import amf0
-from relay.mux.base import unsupported
+from relay.mux.base import Surround, unsupported
 
+_HEAD20 = struct.Struct(">IIIII").pack  # tag head, the first five bytes of its body and the length of a NAL unit
 _HEAD16 = struct.Struct(">IIII").pack  # tag head and the first five bytes of its body
 _HEAD12 = struct.Struct(">III").pack  # tag head and the first byte of its body
 _U32 = struct.Struct(">I").pack
@@ -56,6 +57,8 @@ class FlvMuxer:
         self._audio_lead = b""
         self._now = 0  # dts of the last configuration or key frame: what a joining viewer's headers are stamped with
         self._configured = False
+        self.surround: Surround = self._around, 20, 4
+        self._plain = self._plain_offset = 0  # of a plain picture: the first five bytes of its tag's body
 
     # Muxer ------------------------------------------------------------------
 
@@ -69,6 +72,8 @@ class FlvMuxer:
         if not (video_changed or audio_changed):
             return b""
         self._video, self._audio = video, audio
+        if video is not None:
+            self._plain, self._plain_offset = (0x27, 0x1000000) if video.codec == "h264" else (0x2C, 0x1000000) if self._legacy else (0xA3, _HVC1)
         self._audio_lead = _audio_lead(audio) if audio is not None else b""
         if first:
             return b""
@@ -115,6 +120,12 @@ class FlvMuxer:
         lead = self._audio_lead
         size = len(data) + len(lead)
         return b"".join((_HEAD12(0x8000000 | size, stamp, 0)[:11], lead, data, _U32(size + 11)))
+
+    def _around(self, dts: int, size: int) -> tuple[bytes, bytes]:
+        """``write`` for a picture of one NAL unit of so many bytes that is no key frame and has no time offset: what goes before and after the unit."""
+        body = size + 9
+        stamp = dts << 8 if dts < 0x1000000 else (dts & 0xFFFFFF) << 8 | dts >> 24 & 0xFF
+        return _HEAD20(0x9000000 | body, stamp, self._plain, self._plain_offset, size), _U32(body + 11)
 
     # parts ------------------------------------------------------------------
 

@@ -22,8 +22,10 @@ from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from relay.hub.ingest import Ingest
 from relay.hub.merge import Clock, DelayedCall
 from relay.hub.registry import Refusal, Registry
+from relay.hub.shortcut import SENT, TAKEN, Shortcut
 from relay.hub.stream import Stream
 from relay.jt1078.demux import Demuxer, RawFrame
 from relay.net.peerlog import PeerLog, how_it_ended
@@ -91,6 +93,7 @@ class MediaProtocol(TwistedProtocol):
         "_packets_seen",
         "_recv_into",
         "_seconds",
+        "_shortcut",
         "_sim",
         "_stream",
         "address",
@@ -138,6 +141,7 @@ class MediaProtocol(TwistedProtocol):
         self._sim = ""  # of the feed that came last
         self._channel = -1
         self._stream: Stream | None = None
+        self._shortcut: Shortcut | None = None
 
     # Twisted ---------------------------------------------------------------
 
@@ -180,6 +184,7 @@ class MediaProtocol(TwistedProtocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """What was whole is delivered, then every stream hears that its source is gone."""
+        self._give_up_shortcut()
         if self.poller is not None:
             self.poller.discard(self, self.fd)
             self.poller = None
@@ -247,25 +252,45 @@ class MediaProtocol(TwistedProtocol):
             self.poller = self.server.steady
             self.poller.add(self)
 
+    def _look_for_shortcut(self) -> None:
+        """Ordinary pictures of one stream need not go the long way. (A playback has another ingest: its time does not always come from the stamps.)"""
+        stream = self._stream
+        if self._shortcut is None and len(self.demuxer.streams) == 1 and stream is not None and type(stream.ingest) is Ingest:
+            self._shortcut = stream.shortcut = Shortcut(self.demuxer, stream.ingest, stream, self.server.registry.merge)
+
+    def _give_up_shortcut(self) -> None:
+        shortcut, self._shortcut = self._shortcut, None
+        if shortcut is not None:
+            shortcut.give_up()
+
     # media ---------------------------------------------------------------------
 
     def received(self, data: bytes, now: float) -> None:
         """Bytes, by whichever way."""
         if self.tap is not None:
             self.tap.data_in(data)
+        stream = self._stream
+        shortcut = self._shortcut
+        if shortcut is not None and stream is not None:
+            answer = shortcut.take((data, now))
+            if answer == SENT:
+                return
+            if answer == TAKEN:
+                stream.done(now)
+                return
+            data = shortcut.rest
         demuxer = self.demuxer
         before = demuxer.packets
         frames = demuxer.feed(data, now)
-        stream = self._stream
         if frames:
             if stream is not None and len(demuxer.streams) == 1:
                 stream.feed(frames, now, demuxer.packets - before, len(data))
             else:
                 self._take(frames, now)
         elif stream is not None:
-            stream.last_packet = now
-            stream.packets += demuxer.packets - before
-            stream.bytes += len(data)
+            stream.heard(demuxer.packets - before, len(data), now)
+            if shortcut is not None:
+                stream.done(now)  # it may have taken pictures before it met what it left
         elif not self.known and demuxer.framing.sure and not demuxer.verdict:
             self._introduce(now)
         if demuxer.verdict:
@@ -310,6 +335,7 @@ class MediaProtocol(TwistedProtocol):
                 self._close()
             return
         feed.stream = answer
+        self._give_up_shortcut()
         if self.settled:  # a new channel on an old connection: its first picture is not to wait either
             self.settled = False
             self.made = now
@@ -321,6 +347,7 @@ class MediaProtocol(TwistedProtocol):
 
     def feed_closed(self, feed: Feed, reason: str) -> None:
         """The hub has let a feed go."""
+        self._give_up_shortcut()
         feed.refused_at = self._seconds()
         if self._channel == feed.channel and self._sim == feed.sim:
             self._stream = None  # the next frame asks again
@@ -338,6 +365,11 @@ class MediaProtocol(TwistedProtocol):
 
     def sweep(self, now: float, media: Media) -> None:
         """Once a second: time-outs, losses, settling."""
+        shortcut = self._shortcut
+        if shortcut is not None:
+            shortcut.count()
+            if shortcut.useless:
+                self._give_up_shortcut()
         packets = self.demuxer.packets
         if packets != self._packets_seen:
             self._packets_seen = packets
@@ -360,6 +392,7 @@ class MediaProtocol(TwistedProtocol):
             return
         if not self.settled and self.kind != "talk" and now - self.made > SETTLE_S and self.feeds and self._runs():
             self.settle()
+            self._look_for_shortcut()
 
     def _runs(self) -> bool:
         return all(feed.stream is None or feed.stream.runs() for feed in self.feeds.values())
