@@ -56,7 +56,13 @@ _HOST = re.compile(r"[A-Za-z0-9._~%-]+(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](:[0-9]{1
 _ASCII = bytes(range(128))
 _SECRETS = frozenset({"token", "key", "password", "access_token", "session"})  #: query parameters that no log shows
 
+#: headers with which a GET is no plain one: it has a body, or wants another protocol
+_NOT_PLAIN = (b"\ncontent-length:", b"\ntransfer-encoding:", b"\nupgrade:", b"\nexpect:")
+
 _log = Logger(namespace="relay.web")
+
+#: answers a plain GET at once: the target as it came → head and body in pieces, or None for what has to go the long way
+Short = Callable[[bytes], "list[bytes] | None"]
 
 
 class Phase(Enum):
@@ -237,6 +243,7 @@ class Channel(http.HTTPChannel):
     _fresh = True  #: no request yet on this connection
     _first = b""  #: how the present request begins, for the log about clients that do not speak HTTP
     _drained = 0
+    _socket: Any = False  #: for the short way; False: not looked at yet
     host = ""  #: the peer's address, counted by the site
 
     def connectionMade(self) -> None:
@@ -255,12 +262,38 @@ class Channel(http.HTTPChannel):
                 self._first = data[:16]
                 self.refuse(400, "This is not HTTP.")
                 return
+        if self.phase is Phase.IDLE and self.site.short is not None and data[-4:] == b"\r\n\r\n" and self._short_way(self.site.short, data):
+            return
         LineReceiver.dataReceived(self, data)  # not HTTPChannel's: that begins the time-out anew with each read
         if self.paused:
             if len(self._buffer) > self._optimisticEagerReadSize:
                 self._networkProducer.pauseProducing()
         elif self.phase is Phase.IDLE and self._buffer:
             self._begin(self._buffer)
+
+    def _short_way(self, short: Short, data: bytes) -> bool:
+        """Answer a plain GET that ``short`` has the answer for, without making a request of it; False leaves it to the long way."""
+        if self._buffer or self.paused or data[:5] != b"GET /" or len(data) > LINE_BYTES or data.count(b"\r\n\r\n") != 1:
+            return False
+        line = data[: data.find(b"\r\n")]
+        if line[-9:] != b" HTTP/1.1":
+            return False
+        small = data.lower()
+        for name in _NOT_PLAIN:
+            if name in small:
+                return False
+        at = small.find(b"\nconnection:")
+        if small.count(b"\nhost:") != 1 or (at >= 0 and b"close" in small[at : small.find(b"\r", at)]):
+            return False
+        answer = short(line[4:-9])
+        if answer is None:
+            return False
+        self.site.requests += 1
+        self.setTimeout(self.site.settings.keepalive_s)
+        if self._socket is False:
+            self._socket = plain_socket(self.transport)
+        send_all(self.transport, self._socket, answer)
+        return True
 
     def _begin(self, start: bytes) -> None:
         self._first = start[:16]
@@ -405,6 +438,7 @@ class Site(Factory):
         self.clock = clock
         self.handle = handle
         self.proxies = Proxies(settings.trusted_proxies)
+        self.short: Short | None = None
         self.open = 0  #: connections, those taken over included
         self.turned_away = 0  #: connections refused since there were too many
         self.refused = 0  #: requests refused before a handler saw them
@@ -473,6 +507,32 @@ class Site(Factory):
         )
         self._junk_at = now
         self._junk = 0
+
+
+def plain_socket(transport: Any) -> Any:
+    """The socket of a plain TCP connection, which may be sent to directly; None for TLS and others."""
+    if not interfaces.ITCPTransport.providedBy(transport) or interfaces.ISSLTransport.providedBy(transport):
+        return None
+    handle = getattr(transport, "getHandle", None)
+    return handle() if handle is not None and hasattr(transport, "_tempDataBuffer") else None
+
+
+def send_all(transport: Any, socket: Any, pieces: list[bytes]) -> None:
+    """Send pieces as they lie there: joined, and copied by the transport for each 128 KiB, a segment costs five times as much."""
+    # what the transport still holds of the answer before must not be overtaken
+    if socket is None or transport._tempDataBuffer or len(transport.dataBuffer) != transport.offset:
+        transport.writeSequence(pieces)
+        return
+    try:
+        sent = socket.sendmsg(pieces)
+    except OSError:  # full, or being lost: the transport finds out
+        sent = 0
+    for number, piece in enumerate(pieces):
+        size = len(piece)
+        if sent < size:
+            transport.writeSequence([piece[sent:], *pieces[number + 1 :]])
+            return
+        sent -= size
 
 
 def take_over(request: Request, protocol: interfaces.IProtocol, status: int = 200) -> interfaces.ITransport:

@@ -179,6 +179,7 @@ class Web:
             Groups(names),
         )
         self.site = Site(settings.http, parts.clock, self.router.handle)
+        self.site.short = self.hls.short
         self.relay.site = self.site
         self.relay.feeds = self.feed.__len__
         self.relay.failures = lambda: self.router.failures

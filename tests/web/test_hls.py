@@ -326,3 +326,35 @@ def test_sound_beside_the_picture() -> None:
     segment = player.fetch(re.findall(r"^0\.ts.*$", text, re.MULTILINE)[0]).body
     assert any(segment[at + 1] & 0x1F == 1 and segment[at + 2] == 1 for at in range(0, len(segment), 188))  # PID 0x101
     relay.end()
+
+
+def test_the_short_way_gives_the_same_as_the_long_one() -> None:
+    relay, stream, player, at = running()
+    run(relay, stream, 1.0, at)
+    text = player.reload().body.decode()
+    addresses = [re.findall(r"^0\.m4s.*$", text, re.MULTILINE)[0], re.findall(r'URI="(1\.0\.m4s[^"]+)"', text)[0]]
+    seen = relay.web.hls.sessions[player.media.partition("session=")[2]].viewer
+    for target in (player.media, *(f"{ONE}/{address}" for address in addresses)):
+        short = relay.web.hls.short(target.encode())
+        assert short is not None
+        made = parse(b"".join(short))[0]
+        relay.site.short = None
+        long = parse(relay.send("GET", target, {}).value())[0]
+        assert (made.status, made.body) == (long.status, long.body)
+        for name in ("content-type", "cache-control", "access-control-allow-origin", "x-content-type-options", "server", "content-length"):
+            assert made.headers[name] == long.headers[name]
+        assert made.headers["date"].endswith(" GMT")
+    before = seen.sent_bytes
+    relay.clock.advance(5)
+    relay.web.hls.short(player.media.encode())
+    assert seen.seen == relay.clock.seconds()
+    assert seen.sent_bytes > before
+    hls_target = relay.web.hls.short
+    key = addresses[0].partition("?")[2]
+    for name in ("0.mp4", "x.m4s", "0.0.0.m4s", "99.m4s", "-1.m4s", "0.ts", ".m4s"):
+        assert hls_target(f"{ONE}/{name}?{key}".encode()) is None
+    assert hls_target(f"{player.media}&_HLS_msn=9".encode()) is None
+    assert hls_target(f"{ONE}/index.m3u8?{player.media.partition('?')[2]}".encode()) is None
+    assert hls_target(f"{ONE}/live.m3u8".encode()) is None
+    relay.end()
+    assert relay.web.hls.short(player.media.encode()) is None
