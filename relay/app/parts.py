@@ -142,7 +142,9 @@ class Parts:
         )
         self.searches.claim = self.playbacks.claim
         self.hooks = Hooks(settings.hook, webhook_post(reactor), self.events, clock, time.time, settings.http.advertise or socket.gethostname())
-        self.rtmp = RtmpServer(clock, settings.rtmp, Plays(signer, resolver, self.live, time.time, self.hooks.permit), settings.limits.log_peer_s)
+        plays = Plays(signer, resolver, self.live, time.time, self.hooks.permit)
+        plays.playback = self.playbacks.acquire
+        self.rtmp = RtmpServer(clock, settings.rtmp, plays, settings.limits.log_peer_s)
         store.multimedia.directory = data_directory(settings) / "multimedia"
         self.multimedia = Multimedia(self.terminals, store.multimedia, clock, self.events, time.time, settings.store.multimedia_max_bytes)
         self.orders = Orders(self.terminals, clock, self.events, self.audit.record)

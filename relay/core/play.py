@@ -2,7 +2,7 @@
 
 ::
 
-    live/{sim}_{ch}[_main|_sub]    {sim}/{ch}    video/{sim}-{ch}        as the contract's HTTP addresses, without an ending
+    live/{sim}_{ch}[_main|_sub]    {sim}/{ch}    video/{sim}-{ch}    playback/{id}        as the contract's HTTP addresses, without an ending
 
 Players differ in where they put the query of an address (behind the application, in tcUrl, behind the name), so it is gathered from all three.
 """
@@ -30,6 +30,7 @@ _FORMS = tuple(
     re.compile(form)
     for form in (
         r"live/(?P<sim>[^/]+)_(?P<channel>[0-9]{1,5})(?:_(?P<stream>main|sub))?",
+        r"playback/(?P<id>[^/]+)",
         r"video/(?P<sim>[^/]+)-(?P<channel>[0-9]{1,5})",
         r"(?P<sim>[^/]+)/(?P<channel>[0-9]{1,5})",
     )
@@ -40,11 +41,12 @@ _WORDS = {"stream": (MAIN, SUB), "media": ("av", "v", "a"), "audio": ("aac", "so
 class Wish(NamedTuple):
     """What a player wants."""
 
-    name: str  #: of the terminal
+    name: str  #: of the terminal, or of the playback
     channel: int
     stream: str  #: "main", "sub" or "" (what runs, else sub)
     format: OutputFormat
     token: str
+    kind: str = "live"  #: "playback": ``name`` is its id, and there is no channel
 
 
 def wish(application: str, tc_url: str, name: str, framing: str = "rtmp") -> Wish:
@@ -65,7 +67,10 @@ def wish(application: str, tc_url: str, name: str, framing: str = "rtmp") -> Wis
     named = found.groupdict()
     fmt = OutputFormat("flv", framing, query.get("media", "av"), query.get("audio", "auto"), query.get("hevc", "enhanced"))
     stream = named.get("stream") or query.get("stream", "")
-    return Wish(named["sim"], int(named["channel"]), stream, fmt, query.get("token", ""))
+    token = query.get("token", "")
+    if named.get("id"):
+        return Wish(named["id"], 0, "", fmt, token, "playback")
+    return Wish(named["sim"], int(named["channel"]), stream, fmt, token)
 
 
 def _query(text: str) -> Mapping[str, str]:
@@ -84,6 +89,7 @@ class Plays:
         self._live = live
         self._wall = wall
         self._permit = permit
+        self.playback: Callable[[str, str, str, str], Deferred[Lease]] | None = None  #: ``Playbacks.acquire``
         self.refused = 0  #: tokens that did not open what was asked
 
     def open(self, wanted: Wish, address: str) -> Deferred[Lease]:
@@ -97,14 +103,22 @@ class Plays:
             raise StartFailed(401, "unauthorized", "A token is missing.", hint, REQUESTED)
         try:
             grant = self._signer.open_media(wanted.token, self._wall(), address)
-            sim = await self._resolver.resolve(wanted.name)
-            names = [wanted.name, *(self._resolver.names_of(sim) if sim is not None else ())]
-            if not grant.allows_any(f"{name}_{wanted.channel}" for name in names):
+            sim = None
+            if wanted.kind == "live":
+                sim = await self._resolver.resolve(wanted.name)
+                paths = [f"{name}_{wanted.channel}" for name in (wanted.name, *(self._resolver.names_of(sim) if sim is not None else ()))]
+            else:
+                paths = [f"playback/{wanted.name}"]
+            if not grant.allows_any(paths):
                 raise TokenError("wrong-path", "the token is for other channels")
         except TokenError as problem:
             self.refused += 1
             code = "token_" + problem.reason.replace("-", "_")
             raise StartFailed(403, code, f"The token is refused: {problem}.", hop=REQUESTED) from None
         if self._permit is not None:
-            await self._permit(sim or wanted.name, wanted.channel, "live", "rtmp", grant.viewer, address)
+            await self._permit(sim or wanted.name, wanted.channel, wanted.kind, "rtmp", grant.viewer, address)
+        if wanted.kind == "playback":
+            if self.playback is None:
+                raise StartFailed(404, "unknown_stream", f"There is no stream playback/{wanted.name[:80]}.", hop=REQUESTED)
+            return await self.playback(wanted.name, wanted.format.media, "viewer", grant.viewer)
         return await self._live.acquire(sim or wanted.name, wanted.channel, wanted.stream, wanted.format.media, "viewer", grant.viewer)

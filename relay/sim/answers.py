@@ -216,7 +216,8 @@ def _playback(terminal: SimulatedTerminal, header: Header, message: video.Playba
     terminal.reply(header, video.ResourceList(reply_serial=header.serial, resources=found))
     if not found or begin is None:
         return
-    data_type = AvDataType.LISTEN if message.media_type == video.MediaType.AUDIO else AvDataType.AUDIO_VIDEO
+    kinds = {video.MediaType.AUDIO: AvDataType.LISTEN, video.MediaType.VIDEO: AvDataType.VIDEO}
+    data_type = kinds.get(video.MediaType(message.media_type) if message.media_type <= 3 else video.MediaType.AUDIO_VIDEO, AvDataType.AUDIO_VIDEO)
     if "playback-ends-live" in terminal.options.faults:
         terminal.close_stream(message.channel, "live", "playback begins")
     stream = terminal.open_stream(

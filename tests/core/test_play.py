@@ -32,10 +32,12 @@ RTMP = OutputFormat("flv", "rtmp")
         (("live", "", "%E7%B2%A4B12345_1?token=t&vhost=x"), ("粤B12345", 1, "", RTMP, "t")),
         (("live", "", "bus_17_1?token=t"), ("bus_17", 1, "", RTMP, "t")),
         (("live?vhost=a?token=t", "", "1_1"), ("1", 1, "", RTMP, "t")),
+        (("live", "", "1_0?token=t"), ("1", 0, "", RTMP, "t")),
+        (("playback", "", "3fefcad70d34?token=t&media=v"), ("3fefcad70d34", 0, "", RTMP._replace(media="v"), "t", "playback")),
     ],
 )
 def test_what_is_meant(parts: tuple[str, str, str], meant: tuple[Any, ...]) -> None:
-    assert wish(*parts) == meant
+    assert wish(*parts) == (meant if len(meant) == 6 else (*meant, "live"))
 
 
 @pytest.mark.parametrize(

@@ -155,6 +155,10 @@ def test_two_channels_play_at_once_and_one_channel_once(relay: Product) -> None:
     for each in (first, second):
         with urllib.request.urlopen(each["urls"]["ts" if "ts" in each["urls"] else "mp4"], timeout=10) as answer:
             assert len(answer.read(20_000)) == 20_000
+    assert {stream["codec_type"] for stream in probe_streams(second["urls"]["rtmp"])} == {"video"}
+    with pytest.raises(AssertionError):
+        probe_streams(second["urls"]["rtmp"].replace(second["id"], first["id"]))  # a token is for one playback
+    assert probe_streams(first["urls"]["hls"], timeout=60)
     third = play(relay, phone, replace=True)
     running = {each["id"] for each in relay.api("GET", "/playbacks")["items"] if each["sim"] == phone.lstrip("0")}
     assert running == {second["id"], third["id"]}
