@@ -11,6 +11,7 @@ from relay.core.alias import tidy_plate
 from relay.core.terminal_state import Terminal
 from relay.jt809.messages.exchange import VehicleRegistration
 from relay.settings import Superior as Settings
+from relay.store.terminals import KnownTerminal
 from relay.wire import RawText
 
 if TYPE_CHECKING:
@@ -40,10 +41,7 @@ class Vehicle:
 
     def names(self) -> list[str]:
         """What patterns of ``superior.vehicles`` are held against."""
-        known = self.terminal.known
-        if known is None:
-            return [self.plate, self.sim]
-        return [self.plate, self.sim, known.alias, *known.aliases, f"group:{known.group}" if known.group else ""]
+        return names_of(self.plate, self.sim, self.terminal.known)
 
     def current(self) -> bool:
         """Whether the terminal is still called so."""
@@ -83,6 +81,13 @@ def plate_of(terminal: Terminal) -> tuple[str, int]:
     plate = (known.plate if known else "") or terminal.plate
     color = known.plate_color if known is not None and known.plate_color is not None else terminal.plate_color
     return (tidy_plate(plate), color) if color else ("" if color == 0 else tidy_plate(plate), 0)
+
+
+def names_of(plate: str, number: str, known: KnownTerminal | None) -> list[str]:
+    """What patterns of ``superior.vehicles`` are held against."""
+    if known is None:
+        return [plate, number]
+    return [plate, number, known.alias, *known.aliases, f"group:{known.group}" if known.group else ""]
 
 
 def goes_up(patterns: Sequence[str], *names: str) -> bool:

@@ -21,7 +21,7 @@ from relay.core.events import BEIJING
 from relay.core.link import RefusedError, RequestError, TerminalOfflineError
 from relay.core.orders import NotPossibleError
 from relay.core.positions import block_2011, block_2019, tail_2019
-from relay.core.superior_vehicles import Vehicle, cut_text
+from relay.core.superior_vehicles import Vehicle, cut_text, goes_up, names_of
 from relay.core.terminal_state import Terminal
 from relay.core.uplink import Reply, Request
 from relay.errors import RelayError
@@ -44,6 +44,7 @@ from relay.jt809.messages.supervision import (
     TextAnswer,
     TextRequest,
 )
+from relay.store.errors import StoreError
 
 if TYPE_CHECKING:
     from relay.core.superior import Superior
@@ -89,6 +90,14 @@ class _Vehicles:
             return vehicle
         superior.counts["requests for unknown vehicles"] += 1
         return None
+
+    async def _is_known(self, superior: Superior, request: Request) -> bool:
+        """Whether the store has a vehicle of this superior's with that plate: one that is not there is another thing than one that does not exist."""
+        try:
+            row = await self.hub.rows.resolve(request.plate)
+        except StoreError:
+            return False
+        return row is not None and row.plate_color in (None, request.color) and goes_up(superior.settings.vehicles, *names_of(request.plate, row.key, row))
 
     async def _ask(self, superior: Superior, request: Request, vehicle: Vehicle | None, message: Any, timeout_s: float = REQUEST_S) -> Any:
         """The terminal's answer; a RequestError when it did not do it, NotPossibleError when its edition cannot."""
@@ -153,7 +162,7 @@ class _Vehicles:
             return
         vehicle = self._find(superior, request)
         if vehicle is None:
-            reply(EmergencyAnswer(result=1))
+            reply(EmergencyAnswer(result=2 if await self._is_known(superior, request) else 1))
             return
         minutes = max(1, min(65535, int((data.end_time - self.hub.wall()) // 60)))
         # 连接控制; 监管平台鉴权码; 拨号点名称; 拨号用户名; 拨号密码; 地址; TCP端口; UDP端口; 制造商ID; 时限 (minutes)
@@ -178,7 +187,7 @@ class _Vehicles:
             return
         vehicle = self._find(superior, request)
         if vehicle is None:
-            reply(self._photo_answer(superior, None, data, WRONG_PLATE))
+            reply(self._photo_answer(superior, None, data, OFFLINE if await self._is_known(superior, request) else WRONG_PLATE))
             return
         picture: Deferred[MultimediaData] = Deferred()
 

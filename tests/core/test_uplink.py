@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from relay.jt808.items import VideoAlarms
 from relay.jt808.messages.data import DriverIdentity, RecorderData
 from relay.jt808.messages.location import BaseLocation
 from relay.jt808.messages.multimedia import MultimediaData, TakePhotoResponse
+from relay.jt809.cipher import CipherKeys
+from relay.jt809.header import Header, decode_frame, encode_frame
 from relay.jt809.messages.alarms import SupervisionRequest
 from relay.jt809.messages.exchange import DriverInfoRequest, ExchangeEnd, ExchangeStart, RouteRequest, VehicleRegistrationAnswer, WaybillRequest
 from relay.jt809.messages.link import LinkReportRequest, SerialNotice, SerialNumbersDown
@@ -24,6 +27,7 @@ from relay.store.superiors import PasswordRow
 from relay.store.terminals import KnownTerminal
 from tests.core.fakes import WALL, Device, Rows
 from tests.core.superior_world import COLOR, NEW, PLATE, Peer, SuperiorWorld, location, report, superior_settings
+from tests.shared import load_vectors
 
 
 class Scene:
@@ -231,6 +235,17 @@ def test_requests_for_vehicles_that_are_not_this_superiors_fail(tmp_path: Path) 
     scene.world.finish()
 
 
+def test_a_vehicle_that_is_known_and_not_there_is_offline(tmp_path: Path) -> None:
+    world = SuperiorWorld(tmp_path, superior_settings())
+    peer = world.main("a")
+    peer.read()
+    peer.send(PhotoRequest(lens_id=1, size=1), PLATE, COLOR)
+    assert peer.answer(0x1502).photo_rsp_flag == 3
+    peer.send(PhotoRequest(lens_id=1, size=1), PLATE, 9)
+    assert peer.answer(0x1502).photo_rsp_flag == 9
+    world.finish()
+
+
 def emergency(scene: Scene) -> dict[str, Any]:
     return {
         "authentication_code": bytes(10), "access_point_name": "CMNET", "username": "u", "password": "p", "server_ip": "198.51.100.7", "tcp_port": 7000,
@@ -404,3 +419,66 @@ def test_the_dialect_of_0x1701_with_an_envelope(tmp_path: Path) -> None:
     ((header, business),) = world.main("a").read()
     assert (header.msg_length, business.form) == (26 + 167, "V")
     world.finish()
+
+
+# -- everything a superior may say
+
+
+def spoken(edition: int) -> list[tuple[str, int, bytes]]:
+    """Every body of the vectors of an edition that goes down and is no link message."""
+    found = []
+    for vector in load_vectors("jt809"):
+        msg_id = int(vector["msg_id"], 16) if vector.get("msg_id") else 0
+        if vector["kind"] not in ("body", "frame") or msg_id < 0x9100 or vector.get("expect") == "reject" or int(vector["version"]) != edition:
+            continue
+        raw = bytes.fromhex(vector["hex"])
+        if vector["kind"] == "frame":
+            keys = CipherKeys(**vector["crypto"]) if "crypto" in vector else None
+            raw = decode_frame(raw, edition, keys)[1]
+        found.append((vector["id"], msg_id, raw))
+    return found
+
+
+@pytest.mark.parametrize("edition", [2011, 2019])
+@pytest.mark.parametrize("by", ["main", "sub"])
+def test_whatever_a_superior_says_on_either_link_neither_fails_nor_ends_it(scene: Scene, edition: int, by: str) -> None:
+    name, peer = ("b", scene.new) if edition >= 2019 else ("a", scene.old)
+    link = peer if by == "main" else scene.world.sub(name)
+    said = spoken(edition)
+    if not said:
+        pytest.skip("shared/vectors/jt809.jsonl is not there")
+    for id, msg_id, body in said:
+        for cut in (body, body[: len(body) // 2], body + b"\0"):
+            link.raw(msg_id, cut)
+        link.raw(0x9005)
+        assert 0x9006 in link.kinds(), id
+        assert scene.world.superiors.uplink.counts["failed"] == 0, id
+    scene.world.advance(40.0, 1.0)  # what was asked of the terminal is not answered
+    assert scene.world[name].received and scene.world.superiors.uplink.counts["failed"] == 0
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_noise_and_spoilt_frames_cost_only_themselves(tmp_path: Path, seed: int) -> None:
+    rng = random.Random(seed)
+    scene = Scene(tmp_path)
+    sub = scene.world.sub("a")
+    peers = [scene.old, scene.new, sub]
+    for _ in range(60):
+        peer = rng.choice(peers)
+        options = peer.superior.options
+        body = rng.randbytes(rng.randrange(80))
+        msg_id = rng.choice([0x9200, 0x9300, 0x9400, 0x9500, 0x9800, 0x1002, 0x9001, rng.randrange(0x10000)])
+        header = Header(msg_id, 0, rng.randrange(2**32), edition=options.edition)
+        if header.msg_id in (0x9003, 0x9008):
+            continue
+        data = bytearray(encode_frame(header, body, options.keys))
+        for _ in range(rng.randrange(3)):
+            data[rng.randrange(len(data))] = rng.randrange(256)
+        at = rng.randrange(len(data))
+        peer.link.received(bytes(data[:at]))
+        peer.link.received(bytes(data[at:]))
+    for peer in peers:
+        peer.link.received(b"\x5d")
+        peer.raw(0x9005)
+        assert 0x9006 in peer.kinds(), "the link lives"
+    scene.world.finish()
