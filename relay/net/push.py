@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -33,7 +34,7 @@ from relay.core.fence import Fence
 from relay.core.push import Link, PushFailed
 from relay.errors import ProtocolError
 from relay.hub.merge import Clock
-from relay.net.sink import TlsSink
+from relay.net.sink import SEND_BUFFER_BYTES, TlsSink
 from relay.rtmp.client import PublishSession, Rejected, Started, State
 from relay.rtmp.mux import Tag, TagReader
 from relay.rtmp.url import Target
@@ -93,6 +94,10 @@ class PushLink(TwistedProtocol):
 
     def connectionMade(self) -> None:
         self.transport.setTcpNoDelay(True)
+        handle = self.transport.getHandle()
+        if not isinstance(handle, socket.socket):  # TLS: the connection's own socket is one layer down
+            handle = self.transport.transport.getHandle()
+        handle.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
 
     def publish(self, target: Target, query: str, fourccs: tuple[str, ...]) -> Deferred[None]:
         """Begin the publication."""
