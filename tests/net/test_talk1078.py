@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from array import array
@@ -16,6 +17,8 @@ from twisted.internet.defer import Deferred
 from relay.app.service import MonotonicClock
 from relay.codec import g711, pcm
 from relay.core.talk import Talk
+from relay.hub.voice import Uplink
+from relay.jt1078.assembly import RawFrame
 from relay.net.talk1078 import TalkServer
 from relay.sim.faults import Faults
 from relay.sim.media import MediaStream
@@ -61,9 +64,8 @@ async def call(studio: Studio, mode: str, *faults: str, audio: str = "g711a") ->
     ended = studio.call(mode=mode)
     request = studio.asked(device)
     listener: Any = reactor.listenTCP(0, server.factory(request.tcp_port), interface="127.0.0.1")  # type: ignore[attr-defined]
-    stream = MediaStream(
-        CLOCK_REACTOR, time.time, PatternSource(PHONE, audio=audio), sim=PHONE, channel=1, data_type=request.data_type, faults=Faults.parse(faults)
-    )
+    source = PatternSource(PHONE, audio=audio, hisi_header="hisi" in faults)
+    stream = MediaStream(CLOCK_REACTOR, time.time, source, sim=PHONE, channel=1, data_type=request.data_type, faults=Faults.parse(faults))
     stream.connect("127.0.0.1", listener.getHost().port, 0, False)
     for _ in range(300):
         if ended:
@@ -152,4 +154,31 @@ async def test_a_broadcast_reaches_a_terminal_that_sends_nothing(studio: Studio)
         await later(max(0.0, began + 0.02 * (place + 1) - CLOCK.seconds()))
     assert onset(stream) - began <= 0.3
     assert stream.packets_sent == 0
+    await close(talk, stream, listener, studio)
+
+
+@pytest.mark.parametrize("audio", ["g711u", "g726", "adpcm", "aac"])
+@pytest_twisted.ensureDeferred
+async def test_terminals_are_spoken_to_in_their_own_codec(studio: Studio, audio: str) -> None:
+    if audio == "aac":
+        pytest.importorskip("av", reason="the media extra (PyAV) is not installed")
+    talk, page, stream, listener = await call(studio, "talk", *(("hisi",) if audio == "adpcm" else ()), audio=audio)
+    began = CLOCK.seconds()
+    said = b""
+    for place in range(75):
+        chunk = array("h", [round(9000 * math.sin(2 * math.pi * 500 * n / 8000)) for n in range(160 * place, 160 * (place + 1))])
+        said += pcm.to_bytes(chunk)
+        talk.speak(pcm.to_bytes(chunk))
+        await later(max(0.0, began + 0.02 * (place + 1) - CLOCK.seconds()))
+    await later(0.2)
+    ears = Uplink()
+    heard = b""
+    for number, (_, packet) in enumerate(stream.heard):
+        raw = RawFrame(PHONE, 1, packet.pt, 3, packet.timestamp or 0, packet.body, 1, 0.04 * number)
+        heard += ears.feed(raw, 0.04 * number)
+    assert ears.voice is not None
+    assert ears.voice.hisi == (audio == "adpcm")
+    crossings = [n for n, (a, b) in enumerate(itertools.pairwise(pcm.samples(heard[-8000:-1600]))) if a < 0 <= b]
+    assert 15 <= sum(later - earlier for earlier, later in itertools.pairwise(crossings)) / (len(crossings) - 1) <= 17  # 500 Hz at 8 kHz
+    assert len(page.heard) > 8000
     await close(talk, stream, listener, studio)

@@ -2,6 +2,7 @@
 
 import { button, icon, make, size, toast } from "./dom.js";
 import { place, t } from "./i18n.js";
+import { Operate } from "./operate.js";
 import { Player } from "./player.js";
 import { call } from "./api.js";
 
@@ -72,6 +73,8 @@ export class Tile {
   }
 
   draw() {
+    this.operate?.stop();
+    this.operate = null;
     this.element.replaceChildren();
     this.element.classList.toggle("open", Boolean(this.what));
     this.video = null;
@@ -88,13 +91,15 @@ export class Tile {
     this.soundButton = button("mute", t("sound"), () => this.wall.giveSound(this.sound ? null : this));
     this.streamButton = make("button", { type: "button", class: "word", onclick: () => this.switchStream() });
     this.detailsButton = button("info", t("details"), () => { this.detailsOpen = !this.detailsOpen; this.update(); });
+    this.operate = new Operate(this.what.sim, this.what.channel);
     this.cover = make("div", { class: "cover" });
     this.details = make("div", { class: "details", hidden: true });
     this.element.append(
       this.video, make("div", { class: "top" }, this.title, this.figures), this.cover, this.details,
-      make("div", { class: "bottom" }, this.note, this.streamButton, this.soundButton, button("camera", t("snapshot"), () => this.snapshot()),
+      make("div", { class: "bottom" }, this.note, ...this.operate.buttons, this.streamButton, this.soundButton, button("camera", t("snapshot"), () => this.snapshot()),
         this.detailsButton, button("full", t("fullscreen"), () => this.fullscreen()), button("close", t("close"), () => this.close())),
     );
+    if (this.operate.pad) this.element.append(this.operate.pad);
     this.update();
   }
 
