@@ -49,6 +49,8 @@ port = 0
 platform_port = 0
 [rtmp]
 port = 0
+[attachments]
+port = 0
 [limits]
 unregistered_max = 20000
 [store]

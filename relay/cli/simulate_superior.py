@@ -130,12 +130,14 @@ def message_of(id: str, words: list[str], edition: int) -> tuple[Any, str, int]:
             fields[name] = json.loads(value) if value[:1] in "[{\"-0123456789" and value else value
         except ValueError:
             fields[name] = value
-    for attempt in (fields, {name: str(value) if isinstance(value, int) else value for name, value in fields.items()}):
+    while True:
         try:
-            return cls.from_fields(attempt, edition), plate, color
+            return cls.from_fields(fields, edition), plate, color
         except FieldError as problem:
-            fault = problem
-    raise _InputError(f"0x{kind:04X}: {fault}")
+            given = fields.get(problem.path)
+            if isinstance(given, bool) or not isinstance(given, int | float):
+                raise _InputError(f"0x{kind:04X}: {problem}") from None
+            fields[problem.path] = next(word.partition("=")[2] for word in words if word.startswith(f"{problem.path}="))  # digits, and a text
 
 
 def run(args: argparse.Namespace) -> int:
@@ -255,7 +257,7 @@ class _Run:
             return None
 
         def answered(answer: Any) -> None:
-            self._say(f"= 0x{answer.KEY[1] or answer.KEY[0]:04X} {answer.LABEL} {json.dumps(_short(answer.fields()), ensure_ascii=False)}")
+            self._say(f"= 0x{answer.KEY[1] or answer.KEY[0]:04X} {answer.LABEL} {json.dumps(_short(answer), ensure_ascii=False)}")
 
         return self.superior.ask(message, plate, color).addCallbacks(answered, lambda failure: self._say(f"! {failure.getErrorMessage()}"))
 
@@ -294,8 +296,7 @@ class _Run:
             return
         label = business.data.LABEL if business.data is not None else ""
         where = f" {business.vehicle_no}.{business.vehicle_color}" if business.vehicle_no else ""
-        shown = _short(business.data.fields()) if business.data is not None and not type(business.data).__name__.startswith("TimePassword") else {}
-        text = json.dumps(shown, ensure_ascii=False)
+        text = json.dumps(_short(business.data) if business.data is not None else {}, ensure_ascii=False)
         self._say(f"{time.monotonic() - self._begun:9.3f} {heard.link:4} 0x{heard.kind:04X} {label}{where} {text}")
 
     def _figures(self) -> dict[str, Any]:
@@ -342,6 +343,14 @@ class _Run:
         return 0
 
 
-def _short(fields: dict[str, Any]) -> dict[str, Any]:
-    """Without what would fill the screen."""
-    return {name: value if not isinstance(value, str) or len(value) <= 200 else f"{value[:80]}… ({len(value)} characters)" for name, value in fields.items()}
+def _short(message: Any) -> dict[str, Any]:
+    """A message's fields without secrets and without what would fill the screen."""
+    shown = {}
+    for name, value in message.fields().items():
+        info = type(message).wire_fields.get(name)
+        if info is not None and info.secret:
+            value = "***"
+        elif isinstance(value, str) and len(value) > 200:
+            value = f"{value[:80]}… ({len(value)} characters)"
+        shown[name] = value
+    return shown
