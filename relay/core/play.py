@@ -47,6 +47,7 @@ class Wish(NamedTuple):
     format: OutputFormat
     token: str
     kind: str = "live"  #: "playback": ``name`` is its id, and there is no channel
+    insists: bool = False  #: it asked for a form of H.265 by name
 
 
 def wish(application: str, tc_url: str, name: str, framing: str = "rtmp") -> Wish:
@@ -69,8 +70,8 @@ def wish(application: str, tc_url: str, name: str, framing: str = "rtmp") -> Wis
     stream = named.get("stream") or query.get("stream", "")
     token = query.get("token", "")
     if named.get("id"):
-        return Wish(named["id"], 0, "", fmt, token, "playback")
-    return Wish(named["sim"], int(named["channel"]), stream, fmt, token)
+        return Wish(named["id"], 0, "", fmt, token, "playback", "hevc" in query)
+    return Wish(named["sim"], int(named["channel"]), stream, fmt, token, "live", "hevc" in query)
 
 
 def _query(text: str) -> Mapping[str, str]:

@@ -117,6 +117,7 @@ class RtmpProtocol(TwistedProtocol):
         self.viewer: Viewer | None = None
         self.lease: Lease | None = None
         self.wish: Wish | None = None
+        self._fourccs: tuple[str, ...] = ()  #: what the player said it can decode
         self._opening: Deferred[Any] | None = None
         self._timer: DelayedCall | None = None  #: the deadline or ping that is due next
         self._duration: DelayedCall | None = None
@@ -250,6 +251,7 @@ class RtmpProtocol(TwistedProtocol):
     def _play(self, play: Play) -> None:
         try:
             self.wish = wanted = wish(play.app, play.tc_url, play.name)
+            self._fourccs = play.fourccs
         except StartFailed as problem:
             self._refuse(problem)
             return
@@ -282,6 +284,10 @@ class RtmpProtocol(TwistedProtocol):
             stream.check(self.wish.format)
         except UnsupportedTrackError as error:
             return StartFailed(415, f"unsupported_{error.track}", f"{error.message}.", error.hint)
+        video = stream.video
+        if video is not None and video.codec == "h265" and self._fourccs and not {"hvc1", "*"} & set(self._fourccs) and not self.wish.insists:
+            message = f"The picture is H.265, and the player says that it decodes {', '.join(self._fourccs)[:80]}."
+            return StartFailed(415, "unsupported_video", message, "hevc=enhanced or hevc=legacy sends it all the same.")
         return None
 
     def _not_opened(self, failure: Failure) -> None:

@@ -37,7 +37,9 @@ RTMP = OutputFormat("flv", "rtmp")
     ],
 )
 def test_what_is_meant(parts: tuple[str, str, str], meant: tuple[Any, ...]) -> None:
-    assert wish(*parts) == (meant if len(meant) == 6 else (*meant, "live"))
+    wanted = wish(*parts)
+    assert wanted[:6] == (meant if len(meant) == 6 else (*meant, "live"))
+    assert wanted.insists is any("hevc=" in part for part in parts)
 
 
 @pytest.mark.parametrize(

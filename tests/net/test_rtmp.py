@@ -19,7 +19,7 @@ from relay.rtmp import chunks
 from relay.rtmp.chunks import AUDIO, COMMAND, USER_CONTROL, VIDEO, ChunkReader, Message
 from relay.rtmp.handshake import SIZE
 from relay.settings import Rtmp
-from tests.hub.support import Hub
+from tests.hub.support import HEVC, Hub
 from tests.net.test_media1078 import ensure, wait_for
 from tests.rtmp.test_server import HELLO, codes, request
 
@@ -204,6 +204,29 @@ def test_a_codec_that_flv_cannot_carry_is_told() -> None:
     assert code == "NetStream.Play.Failed"
     assert "unsupported_audio" in words
     assert lease.released == 1
+
+
+@pytest.mark.parametrize(
+    ("announced", "query", "served"),
+    [
+        ([], "", True),
+        (["hvc1"], "", True),
+        (["*"], "", True),
+        (["av01", "vp09"], "", False),
+        (["av01"], "&hevc=legacy", True),
+    ],
+)
+def test_h265_goes_to_players_that_do_not_say_they_cannot_decode_it(announced: list[str], query: str, served: bool) -> None:
+    world = World()
+    stream = world.hub.open()
+    world.hub.feed(stream, "K", config=HEVC)
+    connect = request("connect", 1, {"app": "live", "tcUrl": "rtmp://h/live", **({"fourCcList": announced} if announced else {})})
+    play = request("play", 0, None, f"1_1?token=t{query}", stream=1)
+    player = world.player(HELLO, connect + request("createStream", 2, None), play)
+    world.answer.callback(Lease(stream))
+    code, words = failure_of(player.heard())
+    assert (code == "") is served
+    assert served or "The picture is H.265, and the player says that it decodes av01, vp09." in words
 
 
 def test_a_player_that_goes_while_it_waits_cancels_its_start() -> None:
