@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 
-from relay.codec import adpcm, g726, hisi, mp3, pcm
+from relay.codec import adpcm, amr, g726, hisi, mp3, pcm
 from relay.codec.aac import AacReader, is_adts, parse_adts
 from relay.codec.audio import sample_count
 from relay.codec.frame import AUDIO, AudioConfig, Frame
@@ -117,7 +117,7 @@ class Sounds:
         if pt == 15 or pt == 16:
             config = _PCM_STEREO if pt == 15 else _PCM
         elif pt == 28:
-            config = _AMR
+            return self._amr_blocks(body, raw, now)
         else:
             if self._unknown is None or self._unknown.codec != f"pt{pt}":
                 self._unknown = AudioConfig(f"pt{pt}", 8000, 1)
@@ -250,6 +250,15 @@ class Sounds:
             after += frame.samples * 1000 / config.sample_rate
             out.append(frame)
         return out
+
+    def _amr_blocks(self, body: bytes, raw: RawFrame, now: float) -> list[Frame]:
+        try:
+            frames = amr.split(body)
+        except DecodeError:
+            self._count("broken_sound")
+            return []
+        after = amr.FRAME_SAMPLES * 1000 // amr.SAMPLE_RATE
+        return [self._block(_AMR, data, raw.timestamp + number * after, raw.arrival, now) for number, data in enumerate(frames)]
 
     def _mp3_blocks(self, body: bytes, raw: RawFrame, now: float) -> list[Frame]:
         try:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.codec import aac, mp3
+from relay.codec import aac, amr, mp3
 from relay.codec.frame import AudioConfig
 from relay.errors import DecodeError, UsageError
 from tests.shared import load_vectors
@@ -154,3 +154,19 @@ def test_mp3_body_with_several_frames() -> None:
     assert mp3.split(frame + b"junk") == [(config, frame, 576)]
     with pytest.raises(DecodeError):
         mp3.split(b"junk")
+
+
+# AMR ------------------------------------------------------------------------------------
+
+
+def test_amr_frames_of_a_body() -> None:
+    frames = [bytes((kind << 3 | 4,)) + bytes(size) for kind, size in amr.SIZES.items()]
+    assert amr.split(b"".join(frames)) == frames
+    assert amr.split(amr.MAGIC + frames[7]) == [frames[7]]
+    assert amr.split(b"") == []
+
+
+@pytest.mark.parametrize("body", [b"\x3c" + bytes(30), b"\x4c" + bytes(40), b"\xbc" + bytes(31), b"\x3d" + bytes(31), b"\x7c" * 51])
+def test_what_is_no_amr_is_refused(body: bytes) -> None:
+    with pytest.raises(DecodeError):
+        amr.split(body)
