@@ -13,6 +13,7 @@ them does.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ from relay.hub import pictures
 from relay.hub.formats import OutputFormat, UnsupportedTrackError
 from relay.hub.output import LINGER_S, Output, Way
 from relay.hub.pipeline import have_av
+from relay.hub.stats import TrackStats
 from relay.identity import StreamKey
 from relay.settings import Video
 
@@ -61,7 +63,7 @@ class _Nothing:
 class Feeder(Output):
     """Takes a parent's frames, and pushes into the child what becomes of them."""
 
-    __slots__ = ("_held", "_need_key", "_owner", "_pipeline", "_queue", "_running", "_target", "child", "dropped")
+    __slots__ = ("_held", "_need_key", "_owner", "_pipeline", "_queue", "_running", "_target", "child", "cpu_s", "dropped", "made", "taken")
 
     def __init__(self, parent: Stream, target: str, child: Stream, owner: Derivations) -> None:
         fmt = OutputFormat(target, "raw", "av" if target == "h264" else "v", "source")
@@ -69,6 +71,8 @@ class Feeder(Output):
         self.flexible = True
         self.child = child
         self.dropped = 0  #: frames that no thread had time for
+        self.taken = self.made = 0
+        self.cpu_s = 0.0
         self._target = target
         self._owner = owner
         self._pipeline: pictures.Pipeline | None = None  # made by the first job
@@ -108,6 +112,7 @@ class Feeder(Output):
             self._queue.clear()
             self._need_key = True  # what follows refers to what was dropped
             return b""
+        self.taken += 1
         self._queue.append(frame)
         if not self._running:
             self._start()
@@ -121,13 +126,17 @@ class Feeder(Output):
             done.addCallbacks(self._done, self._broken)
             done.addErrback(self._broken)
 
-    def _job(self, frames: list[Frame]) -> list[Frame]:
+    def _job(self, frames: list[Frame]) -> tuple[list[Frame], float]:
+        start = time.thread_time()
         if self._pipeline is None:
             self._pipeline = self._owner.pipeline(self._target)
-        return self._pipeline.run(frames)
+        return self._pipeline.run(frames), time.thread_time() - start
 
-    def _done(self, frames: list[Frame]) -> None:
+    def _done(self, result: tuple[list[Frame], float]) -> None:
         self._running = False
+        frames, cpu = result
+        self.cpu_s += cpu
+        self.made += len(frames)
         if frames and not self.child.ended():
             self.child.push(frames)
         self._start()
@@ -136,6 +145,12 @@ class Feeder(Output):
         self._running = False
         _log.failure("{key}: making {target} stopped", failure, key=str(self.stream.key), target=self._target)
         self.stream.remove(self, "the pictures cannot be made")
+
+    def cost(self) -> TrackStats:
+        """What it has cost so far."""
+        source = self.video.codec if self.video is not None else ""
+        dropped = self.dropped + (self._pipeline.dropped if self._pipeline is not None else 0)
+        return TrackStats(source, self._target, self.taken, self.made, dropped, 0, self.cpu_s)
 
     def flush(self) -> None:
         """Nothing is sent from here."""

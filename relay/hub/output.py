@@ -20,6 +20,7 @@ from relay.codec.frame import VIDEO, AudioConfig, Frame, VideoConfig
 from relay.hub.formats import Options, OutputFormat, UnsupportedTrackError
 from relay.hub.framing import Framing
 from relay.hub.muxers import EARLY_TRACKS, FLEXIBLE, STATELESS, MakeMuxer
+from relay.hub.stats import TrackStats
 from relay.hub.viewer import Chunk, Send, Viewer
 from relay.mux.base import Muxer, Surround
 
@@ -320,6 +321,10 @@ class Output:
         self.pending.append(data)
         if self._cache is not None:
             self._cache.append(data)
+
+    def cost(self) -> TrackStats | None:
+        """What making its frames costs, where they are made and not only written."""
+        return None
 
     def restarted(self) -> None:
         """Another connection feeds the stream: what was cached does not go on with what comes."""

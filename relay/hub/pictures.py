@@ -24,6 +24,8 @@ _PARAMETERS = (7, 8, 9)  #: NAL units that are not in samples
 class Pipeline(Protocol):
     """What runs in a job."""
 
+    dropped: int  #: pictures that were damaged
+
     def run(self, frames: Sequence[Frame]) -> list[Frame]:
         """Frames made of frames; sound passes."""
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from relay.codec.frame import AudioConfig, Frame
+from relay.hub.stats import TrackStats
 
 
 class RawFrame(Protocol):
@@ -36,6 +37,9 @@ class TrackTranscoder(Protocol):
 
     def push(self, frame: Frame) -> None:
         """One block of the source."""
+
+    def stats(self) -> TrackStats:
+        """What it has cost so far."""
 
     def close(self) -> None:
         """No more frames will come."""

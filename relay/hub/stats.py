@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from dataclasses import dataclass
+from typing import NamedTuple
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,18 @@ class StreamStats:
     sent_bytes: int  #: to all viewers, so far
     uptime_s: float
     merge_ms: int  #: the present read tick, 0 = at once
+
+
+class TrackStats(NamedTuple):
+    """What turning a stream's sound or picture into another codec has cost so far."""
+
+    source: str
+    target: str
+    blocks: int  #: taken
+    frames: int  #: given
+    dropped: int  #: blocks or pictures left out: damaged, too many waiting, or more sound than time
+    filled_ms: int  #: silence put into gaps
+    cpu_s: float  #: processor time
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ from relay.hub.opening import NotReadyError, Opening
 from relay.hub.output import Output, ShortWay, Way, Ways, refuse, resolve_audio
 from relay.hub.seams import Ingest, RawFrame, TrackTranscoder, Transcoders
 from relay.hub.segments import SEGMENTED, SegmentOutput, SegmentViewer
-from relay.hub.stats import DelayHistogram, Meter, StreamStats, ViewerStats
+from relay.hub.stats import DelayHistogram, Meter, StreamStats, TrackStats, ViewerStats
 from relay.hub.track import Track
 from relay.hub.viewer import NOBODY, Sink, Viewer, Who
 from relay.identity import StreamKey
@@ -703,6 +703,11 @@ class Stream:
             uptime_s=round(self.clock.seconds() - self.opened, 3),
             merge_ms=tick,
         )
+
+    def transcodes(self) -> list[TrackStats]:
+        """What is made of its sound and picture, and what that costs."""
+        costs = [*(track.stats() for track in self._tracks.values()), *(output.cost() for output in self._outputs.values())]
+        return [cost for cost in costs if cost is not None]
 
     def _dropped(self) -> int:
         counts: dict[str, int] = getattr(self.ingest, "counts", {})  # by reason; transparent data is not dropped, it is not ours

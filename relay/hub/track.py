@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from relay.codec.frame import AudioConfig, Frame
 from relay.hub.seams import TrackTranscoder, Transcoders
+from relay.hub.stats import TrackStats
 
 if TYPE_CHECKING:
     from relay.hub.output import Output
@@ -65,6 +66,10 @@ class Track:
                     keep(data)
         if not stream.pushing:
             stream.done(frame.source_time)
+
+    def stats(self) -> TrackStats | None:
+        """What it has cost so far; None when it is closed."""
+        return self._transcoder.stats() if self._transcoder is not None else None
 
     def recent(self) -> list[Frame]:
         """What came out since the last key frame of the picture."""

@@ -25,7 +25,7 @@ import time
 from array import array
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -36,6 +36,7 @@ from relay.codec.audio import DECODABLE, PcmDecoder, decoder, sample_count
 from relay.codec.frame import AUDIO, AudioConfig, Frame
 from relay.errors import DecodeError
 from relay.hub.pipeline import AV_DECODERS, Pipeline, SampleClock, have_av, target_config
+from relay.hub.stats import TrackStats
 from relay.settings import Audio
 
 if TYPE_CHECKING:
@@ -52,21 +53,6 @@ TARGETS = ("flac", "aac", "opus")
 Deliver = Callable[[Frame], None]
 #: Runs a function in a thread of the pool: ``partial(deferToThreadPool, reactor, pool)``, or ``maybeDeferred`` in tests.
 Run = Callable[..., Deferred[Any]]
-
-
-# --- what a track counts ------------------------------------------------------------------------------------------------------------
-
-
-class TrackStats(NamedTuple):
-    """One transcoded track, for the API and the metrics."""
-
-    source: str
-    target: str
-    blocks: int  #: taken
-    frames: int  #: given
-    dropped: int  #: blocks left out: damaged, too many waiting, or more sound than time
-    filled_ms: int  #: silence put into gaps
-    cpu_s: float
 
 
 class _Track:

@@ -84,6 +84,7 @@ class StreamApi:
             video=None if video is None else {"codec": video.codec, "width": video.width, "height": video.height, "rfc6381": video.rfc6381},
             audio=None if audio is None else {"codec": audio.codec, "sample_rate": audio.sample_rate, "channels": audio.channels},
             since=self._time(stream.opened),
+            transcodes=[cost._asdict() for cost in stream.transcodes()],
         )
         return told
 

@@ -246,6 +246,18 @@ class AudioView(msgspec.Struct):
     channels: int
 
 
+class TranscodeView(msgspec.Struct):
+    """Sound or picture of a stream that is turned into another codec, and what that costs."""
+
+    source: str
+    target: str
+    blocks: int
+    frames: int
+    dropped: int
+    filled_ms: int
+    cpu_s: float
+
+
 class StreamView(msgspec.Struct):
     """One stream."""
 
@@ -277,6 +289,7 @@ class StreamView(msgspec.Struct):
     merge_ms: int
     uptime_s: float
     since: str
+    transcodes: list[TranscodeView]
 
 
 class StreamList(msgspec.Struct):

@@ -12,6 +12,7 @@ from relay.codec.frame import AUDIO, VIDEO, AudioConfig, Frame, VideoConfig
 from relay.hub.formats import Options, OutputFormat
 from relay.hub.merge import Merge
 from relay.hub.registry import Admitted, Refusal, Registry, StreamEvent
+from relay.hub.stats import TrackStats
 from relay.hub.stream import Stream
 from relay.hub.viewer import Viewer
 from relay.identity import StreamKey
@@ -153,6 +154,9 @@ class FakeTrack:
             self.deliver(made)
         else:
             self.late.append(made)
+
+    def stats(self) -> TrackStats:
+        return TrackStats(self.source.codec, self.config.codec, self.pushed, self.pushed, 0, 0, 0.0)
 
     def close(self) -> None:
         self.closed = True

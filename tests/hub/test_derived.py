@@ -143,6 +143,10 @@ def test_h264_out_of_h265_goes_to_every_container_and_ends_with_its_parent() -> 
     world.clock.advance(1)
     assert flv.got.startswith(b"FLV")
     assert hls.ready
+    (cost,) = world.stream.transcodes()
+    assert (cost.source, cost.target, cost.dropped) == ("h265", "h264", 0)
+    assert cost.frames > 100
+    assert cost.cpu_s > 0
     assert hls.video is not None
     assert hls.video.codec == "h264"
     assert child.audio == world.stream.audio

@@ -769,3 +769,15 @@ def test_packets_of_the_standard_begin_with_a_key_frame_and_never_with_an_empty_
     world.feed(stream, "A", b"\xd5" * 320)
     assert raw.got.count(b"01cd") == 3
     assert raw.got.endswith(b"\xd5" * 320)
+
+
+def test_what_is_transcoded_and_what_it_costs_is_told() -> None:
+    hub = Hub(flv_audio="aac")
+    stream = hub.open()
+    hub.feed(stream, "KA")
+    assert stream.transcodes() == []
+    hub.view(stream, fmt=OutputFormat())
+    hub.feed(stream, "AA")
+    (cost,) = stream.transcodes()
+    assert cost[:2] == ("g711a", "aac")
+    assert cost.blocks >= 2

@@ -31,6 +31,7 @@ IMPURE = {"socket", "socketserver", "ssl", "select", "selectors", "asyncio", "lo
 TWISTED_IN_LAYER_2 = {"twisted.internet.defer", "twisted.logger", "twisted.python.failure"}  # the last: what a Deferred fails with
 #: where a rule gives way, and why
 EXCEPTIONS = {
+    ("relay.hub.derived", "time"): "the same as of the next",
     ("relay.hub.transcode", "time"): "processor time of a pool's thread can only be measured inside it",
 }
 THIRD_PARTY = {

@@ -69,6 +69,8 @@ export class Player {
     }
     if (this.run !== run) return;
     if (this.withoutSound) url.searchParams.set("media", "v");
+    // what is H.264 passes; H.265 is transcoded where the relay may, else it says why not and what to ask for
+    if (!Source.isTypeSupported('video/mp4; codecs="hvc1.1.6.L93.B0"')) url.searchParams.set("video", "h264");
     this.openSource(run);
     const socket = new WebSocket(url);
     socket.binaryType = "arraybuffer";
