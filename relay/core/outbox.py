@@ -162,10 +162,12 @@ class Outbox:
         if sending and not self._loading and self._ready_rows < READY_LOW and self._open and self.waiting > len(self._rows):
             self._load(now)
 
-    def _trimmed(self, dropped: tuple[int, int]) -> None:
-        aged, over = dropped
+    def _trimmed(self, dropped: tuple[int, int, int]) -> None:
+        aged, over, left = dropped
         self._drop("age", aged)
         self._drop("full", over)
+        if aged or over:
+            self.waiting = left + len(self._rows)  # some of them may have been under way
         if aged or over:
             text = "superior {name}: dropped {aged} positions older than queue_age_s and {over} beyond queue_max"
             log.warn(text, name=self.name, aged=aged, over=over)

@@ -238,10 +238,12 @@ class Superiors:
             for one in self._superiors.values()
             if (one.settings.sublink_host, one.settings.sublink_port) == (host, port)
         ]
-        if self._closed or not candidates or len(self._unknown) >= UNKNOWN_LINKS_MAX:
-            self.uplink.counts["subordinate connections refused"] += 1
-            self.peer_log.warn(wire.host, "{peer}: not served as a subordinate link, {count} have not logged in", peer=wire.peer, count=len(self._unknown))
+        if self._closed or not candidates:
             return None
+        if len(self._unknown) >= UNKNOWN_LINKS_MAX:  # a superior logs in within a moment, and is not among the oldest
+            self.uplink.counts["subordinate connections cut: too many"] += 1
+            self.peer_log.warn(wire.host, "{peer}: {count} subordinate links have not logged in, the oldest is cut", peer=wire.peer, count=len(self._unknown))
+            next(iter(self._unknown)).end("it did not log in, and others wait")
         link = SuperiorLink(self, SubLink(candidates, self.clock.seconds(), self.epoch()), wire, self.clock)
         self._unknown[link] = None
         return link

@@ -6,7 +6,7 @@ terminal that authenticates must not wait behind them.
     outbox     one row a position or alarm, numbered by us for each superior; read in that order, deleted once the superior's side has it
     passwords  one row a superior: the pair, the one before it, and when they were made
 
-Rows hold JT/T 808 bytes, not JT/T 809 ones: what was queued under one edition goes up in the other after a change of the configuration.
+Positions are kept as JT/T 808 bytes, not JT/T 809 ones: what was queued under one edition goes up in the other after a change of the configuration.
 """
 
 from __future__ import annotations
@@ -143,10 +143,10 @@ class SuperiorStore:
 
         return self.database.read(work)
 
-    def trim(self, superior: str, before: int, most: int) -> Deferred[tuple[int, int]]:
-        """Drop what was queued before that UNIX time, and the oldest beyond ``most`` rows; gives how many of each."""
+    def trim(self, superior: str, before: int, most: int) -> Deferred[tuple[int, int, int]]:
+        """Drop what was queued before that UNIX time, and the oldest beyond ``most`` rows; gives how many of each, and how many are left."""
 
-        def work(connection: Connection) -> tuple[int, int]:
+        def work(connection: Connection) -> tuple[int, int, int]:
             newest_old = connection.execute("SELECT MAX(id) FROM outbox WHERE superior = ? AND at < ?", (superior, before)).fetchone()[0]
             aged = 0
             if newest_old is not None:
@@ -158,7 +158,7 @@ class SuperiorStore:
                     "DELETE FROM outbox WHERE superior = ? AND id IN (SELECT id FROM outbox WHERE superior = ? ORDER BY id LIMIT ?)",
                     (superior, superior, count - most),
                 ).rowcount
-            return aged, over
+            return aged, over, count - over
 
         return self.database.write(work)
 

@@ -10,13 +10,14 @@ import pytest
 
 from relay.core.superior import State
 from relay.core.superior_vehicles import goes_up
+from relay.core.superiors import UNKNOWN_LINKS_MAX
 from relay.jt808.messages.location import BatchLocation
 from relay.jt809.messages.link import LoginAnswer
 from relay.jt809.messages.platform import PlatformInfo, PostQuery
 from relay.sim.superior import time_of
 from relay.store.terminals import KnownTerminal
 from tests.core.fakes import Rows
-from tests.core.superior_world import CODE, COLOR, NEW, PLATE, Peer, SuperiorWorld, location, report, superior_settings
+from tests.core.superior_world import CODE, COLOR, NEW, PLATE, Peer, SuperiorWire, SuperiorWorld, location, report, superior_settings
 
 Make = Callable[..., SuperiorWorld]
 
@@ -463,3 +464,20 @@ def test_a_superior_that_asks_and_does_not_read_is_ended(make: Make) -> None:
     assert sum(event["event"] == "superior.message" for event in world.told) == 5
     assert world["a"].counts["messages not told"] == 45
     assert again.kinds().count(0x1302) == 50
+
+
+def test_connections_that_say_nothing_do_not_keep_the_superior_out(make: Make) -> None:
+    world = make()
+    world.main("a")
+    silent = []
+    for _ in range(UNKNOWN_LINKS_MAX + 5):
+        wire = SuperiorWire("198.51.100.1", 1)
+        link = world.superiors.accepted(wire, "0.0.0.0", 8809)
+        assert link is not None
+        link.begin()
+        silent.append(wire)
+    assert [wire.closed != "" for wire in silent] == [True] * 5 + [False] * UNKNOWN_LINKS_MAX
+    sub = world.sub("a")
+    assert sub.kinds() == [0x9002] and world["a"].state is State.BOTH_UP
+    world.advance(21.0, 1.0)
+    assert all(wire.closed for wire in silent) and not sub.wire.closed
