@@ -84,6 +84,19 @@ export async function all(path) {
   return items;
 }
 
+/** An address of the API that an element fetches by itself (a picture, a download): a session's cookie goes along, a token has to stand in it. */
+export function fileAddress(path) {
+  const url = new URL(path.startsWith("/api/") ? path : `/api/v1${path}`, location.href);
+  if (token()) url.searchParams.set("token", token());
+  return `${url.pathname}${url.search}`;
+}
+
+/** A query string of what is not empty. */
+export function query(values) {
+  const given = Object.entries(values).filter(([, value]) => value !== "" && value !== undefined && value !== null);
+  return given.length ? `?${new URLSearchParams(given)}` : "";
+}
+
 export function socketAddress(path) {
   const url = new URL(path, location.href);
   url.protocol = url.protocol === "https:" || url.protocol === "wss:" ? "wss:" : "ws:";

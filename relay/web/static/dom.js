@@ -36,6 +36,51 @@ export function table(columns, rows, nothing) {
   return make("div", { class: "card scroll" }, make("table", { class: "list" }, make("thead", {}, make("tr", {}, ...columns.map(cell("th")))), make("tbody", {}, ...body)));
 }
 
+/** A button with words; `kind` is primary, plain or danger. */
+export function press(words, onclick, kind = "plain", extra = {}) {
+  return make("button", { type: "button", class: kind, onclick, ...extra }, words);
+}
+
+/** Names and values below each other; those without a value are left out. */
+export function facts(rows) {
+  const given = rows.filter(([, value]) => value !== "" && value !== null && value !== undefined);
+  return make("dl", { class: "facts" }, ...given.flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, value?.tagName ? value : String(value))]));
+}
+
+export const tag = (words, tone = "") => make("span", { class: `tag ${tone}` }, words);
+
+/** A choice: `options` are [value, words]. */
+export function select(label, options, value, onchange, extra = {}) {
+  return make("select", { "aria-label": label, title: label, onchange: (event) => onchange(event.target.value), ...extra }, ...options.map(([of, words]) => make("option", { value: of, selected: of === value }, words)));
+}
+
+/** Says what went wrong and what to do about it. */
+export const told = (problem) => [problem.message, problem.hint].filter(Boolean).join(" ");
+
+/** Does `work` with the button disabled meanwhile; what fails is said in a toast. Gives what `work` gave, or undefined. */
+export async function doing(target, work) {
+  const element = target?.currentTarget ?? target;
+  if (element) element.disabled = true;
+  try {
+    return await work();
+  } catch (problem) {
+    toast(told(problem));
+    return undefined;
+  } finally {
+    if (element) element.disabled = false;
+  }
+}
+
+/** Saves what the page holds as a file. */
+export function save(blob, name) {
+  const link = make("a", { href: URL.createObjectURL(blob), download: name });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+}
+
+export const clock = (time) => (time ? new Date(time).toLocaleTimeString() : "");
+export const moment = (time) => (time ? new Date(time).toLocaleString() : "");
+
 let hiding = 0;
 export function toast(text) {
   const element = document.getElementById("toast");

@@ -7,7 +7,8 @@ import { LAYOUTS, Wall } from "./wall.js";
 
 const DEMO_PICTURES = 4;
 
-export function open(element, { fleet, status, tools }) {
+/** `#/live/13800138000_1` opens that channel beside what stands there. */
+export function open(element, { fleet, status, tools, rest }) {
   const search = make("input", { id: "search", type: "search", autocomplete: "off", spellcheck: "false", oninput: () => list.search(search.value) });
   const count = make("p", { class: "count", "aria-live": "polite" });
   const rows = make("ul", { id: "terminals", class: "terminals" });
@@ -71,7 +72,10 @@ export function open(element, { fleet, status, tools }) {
 
   const known = wall.restore();
   words();
-  if (!known && status.demo) openDemo();
+  if (rest[0]) {
+    wall.bring(rest[0]);
+    history.replaceState(null, "", "#/live");
+  } else if (!known && status.demo) openDemo();
   const end = fleet.watch(() => list.draw());
   return { words, keys, close: () => { end(); clearTimeout(waiting); wall.leave(); } };
 }

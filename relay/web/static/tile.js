@@ -1,6 +1,6 @@
 // One picture of the wall: the video, what it is, how it does, and, when it does not, why and what to do.
 
-import { button, icon, make, size, toast } from "./dom.js";
+import { button, icon, make, save, size, toast } from "./dom.js";
 import { place, t } from "./i18n.js";
 import { Operate } from "./operate.js";
 import { Player } from "./player.js";
@@ -201,9 +201,7 @@ export class Tile {
     canvas.toBlob((blob) => {
       const stamp = new Date().toISOString().replace(/[-:]/g, "").replace("T", "-").slice(0, 15);
       const name = `${this.what.sim}_${this.what.channel}_${stamp}.jpg`;
-      const link = make("a", { href: URL.createObjectURL(blob), download: name });
-      link.click();
-      setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+      save(blob, name);
       toast(t("saved", { name }));
     }, "image/jpeg", 0.92);
   }

@@ -5,6 +5,7 @@ import { t } from "./i18n.js";
 import { Tile } from "./tile.js";
 
 export const LAYOUTS = [1, 4, 9, 16];
+const CHANNEL = /^([0-9a-zA-Z]+)_([0-9]+)$/;
 
 export class Wall {
   constructor(element, terminalOf, onChange) {
@@ -67,8 +68,16 @@ export class Wall {
     this.select(target);
   }
 
+  /** Opens a channel that another page names, unless it is there already. */
+  bring(text) {
+    const match = CHANNEL.exec(text);
+    const there = match && this.find(match[1], Number(match[2]));
+    if (there) this.select(there);
+    else if (match) this.open(match[1], Number(match[2]));
+  }
+
   dropped(tile, text) {
-    const match = /^([0-9a-zA-Z]+)_([0-9]+)$/.exec(text);
+    const match = CHANNEL.exec(text);
     if (match) this.open(match[1], Number(match[2]), tile);
   }
 

@@ -1,0 +1,163 @@
+// One vehicle: who it is, how it does, its channels with the last starts hop by hop, and what can be done with it.
+
+import { call, may } from "./api.js";
+import { doing, facts, make, moment, press, size, table, tag } from "./dom.js";
+import { addWords, place, t } from "./i18n.js";
+import { controlCard, parameterCard, Photos, textCard } from "./orders.js";
+import { states, where } from "./page_vehicles.js";
+import { pad } from "./ptz.js";
+import { Stage } from "./stage.js";
+
+addWords({
+  en: {
+    vh_unknown: "No vehicle {sim} is known.", vh_back: "All vehicles", vh_watch: "Watch", vh_watching: "Watching", vh_channel: "Channel", vh_viewers: "Viewers", vh_source: "Known by", vh_starts: "Last starts", vh_starts_none: "This channel has not been started since the relay began.",
+    vh_identity: "Identity", vh_number: "Number", vh_edition: "Edition", vh_maker: "Maker and model", vh_terminal_id: "Terminal id", vh_firmware: "Hardware, firmware", vh_address: "Address", vh_since: "Online since", vh_heard: "Last heard", vh_why: "Why offline",
+    vh_clock: "Its clock", vh_clock_right: "right", vh_clock_off: "{s} s off", vh_codecs: "Codecs", vh_state: "Position", vh_time: "Time", vh_place: "Where", vh_speed: "Speed", vh_direction: "Direction", vh_mileage: "Mileage", vh_signal: "Signal, satellites", vh_acc: "Ignition", vh_on: "on", vh_off: "off",
+    vh_data: "Data use", vh_in: "Received", vh_out: "Sent", vh_messages: "Messages", vh_connects: "Connections", vh_quirks: "Quirks", vh_quirks_none: "Nothing peculiar is known of it.", vh_quirk: "Quirk", vh_value: "Value", vh_from: "From", vh_override: "said by a person", vh_learnt: "learnt", vh_model_override: "said of the model", vh_model_learnt: "learnt of the model",
+    vh_started: "Started", vh_result: "How far", vh_first_picture: "picture after {ms} ms", vh_ended_at: "ended at: {hop}", vh_playback: "Recordings", vh_map: "Map and track", vh_alarms: "Alarms", vh_budget: "Budget", kind_av: "picture and sound", kind_audio: "sound", kind_video: "picture", vh_choose: "Choose a channel above to watch it here.",
+  },
+  zh: {
+    vh_unknown: "没有车辆 {sim}。", vh_back: "全部车辆", vh_watch: "观看", vh_watching: "观看中", vh_channel: "通道", vh_viewers: "观众", vh_source: "来源", vh_starts: "最近启动", vh_starts_none: "服务启动以来该通道未被启动。",
+    vh_identity: "终端信息", vh_number: "终端手机号", vh_edition: "协议版本", vh_maker: "厂商与型号", vh_terminal_id: "终端 ID", vh_firmware: "硬件、固件", vh_address: "地址", vh_since: "上线时间", vh_heard: "最近通信", vh_why: "离线原因",
+    vh_clock: "终端时钟", vh_clock_right: "准确", vh_clock_off: "偏差 {s} 秒", vh_codecs: "编码", vh_state: "位置", vh_time: "时间", vh_place: "坐标", vh_speed: "速度", vh_direction: "方向", vh_mileage: "里程", vh_signal: "信号、卫星", vh_acc: "点火", vh_on: "开", vh_off: "关",
+    vh_data: "流量", vh_in: "接收", vh_out: "发送", vh_messages: "消息数", vh_connects: "连接次数", vh_quirks: "兼容性特征", vh_quirks_none: "未发现特殊之处。", vh_quirk: "特征", vh_value: "值", vh_from: "来源", vh_override: "人工设定", vh_learnt: "自动学习", vh_model_override: "按型号设定", vh_model_learnt: "按型号学习",
+    vh_started: "开始时间", vh_result: "结果", vh_first_picture: "{ms} 毫秒出图", vh_ended_at: "止于：{hop}", vh_playback: "录像回放", vh_map: "地图与轨迹", vh_alarms: "报警", vh_budget: "流量限额", kind_av: "音视频", kind_audio: "音频", kind_video: "视频", vh_choose: "在上方选择通道，在此观看。",
+  },
+});
+
+const EVERY_MS = 5000;
+
+export class Vehicle {
+  constructor(element, { fleet, rest }) {
+    this.sim = rest[0];
+    this.fleet = fleet;
+    this.element = element;
+    this.closed = false;
+    this.shown = 0;             // the channel whose picture and starts are shown
+    this.begin();
+  }
+
+  get path() {
+    return `/terminals/${encodeURIComponent(this.sim)}`;
+  }
+
+  async begin() {
+    try {
+      this.item = await call("GET", this.path);
+    } catch (problem) {
+      this.element.replaceChildren(make("main", { class: "sheet" }, make("section", {}, make("h2", {}, t("vh_unknown", { sim: this.sim })), make("p", {}, [problem.message, problem.hint].filter(Boolean).join(" ")), make("a", { href: "#/vehicles" }, t("vh_back")))));
+      return;
+    }
+    if (this.closed) return;
+    this.sim = this.item.sim;
+    this.build();
+    this.timer = setInterval(() => this.look(), EVERY_MS);
+  }
+
+  async look() {
+    if (document.hidden) return;
+    try {
+      const item = await call("GET", this.path);
+      if (this.closed) return;
+      this.item = item;
+      this.drawHead();
+      this.drawChannels();
+      this.drawFacts();
+    } catch { /* the line at the top says that the relay cannot be reached */ }
+  }
+
+  build() {
+    this.stage?.close();
+    this.photos?.close();
+    this.camera?.halt();
+    this.stage = new Stage(this.fleet);
+    this.head = make("div", { class: "head" });
+    this.channels = make("div", {});
+    this.starts = make("div", {});
+    this.facts = make("section", { class: "columns" });
+    this.quirks = make("div", {});
+    const operator = may("operator");
+    this.photos = new Photos(this.sim, this.item.channels);
+    this.camera = operator ? pad(() => [this.sim, this.shown || this.item.channels[0]?.channel || 1]) : null;
+    this.picture = make("div", { class: "picture" }, make("div", { class: "frame" }, this.stage.element), this.camera ?? "");
+    this.element.replaceChildren(make("main", { class: "sheet wide" }, make("section", {}, this.head, this.channels), make("section", {}, this.picture, this.starts), this.facts,
+      this.photos.element, ...(operator ? [textCard(this.sim), parameterCard(this.sim), controlCard(this.sim)] : []), make("section", {}, make("h3", {}, t("vh_quirks")), this.quirks)));
+    this.drawHead();
+    this.drawChannels();
+    this.drawFacts();
+    this.drawQuirks();
+    if (this.shown) this.watch(this.shown);
+  }
+
+  drawHead() {
+    const { item } = this;
+    this.head.replaceChildren(make("a", { class: "back", href: "#/vehicles", title: t("vh_back"), "aria-label": t("vh_back") }, "‹"), make("h2", {}, item.plate || item.alias || item.sim), item.group ? tag(item.group) : "", states(item), make("span", { class: "spacer" }),
+      ...["playback", "map", "alarms"].map((page) => make("a", { class: "plain", href: `#/${page}/${encodeURIComponent(item.sim)}` }, t(`vh_${page}`))));
+  }
+
+  drawChannels() {
+    const { item } = this;
+    const shown = JSON.stringify([item.channels, item.online, this.shown]);
+    if (shown === this.channelsShown) return;     // a button between press and release must stay
+    this.channelsShown = shown;
+    this.channels.replaceChildren(table([t("vh_channel"), [t("vh_viewers")], ""], item.channels.map((channel) => [
+      make("span", { title: `${t("vh_source")} ${channel.source}` }, `${channel.channel} ${channel.name || place(channel.channel)}`.trim(), make("small", {}, t(`kind_${channel.kind}`))), [String(channel.viewers)],
+      make("span", {}, press(this.shown === channel.channel ? t("vh_watching") : t("vh_watch"), () => this.watch(channel.channel), "plain", { disabled: !item.online, "aria-pressed": String(this.shown === channel.channel) }),
+        press(t("vh_starts"), (event) => doing(event, () => this.showStarts(channel.channel)))),
+    ]), ""));
+  }
+
+  watch(channel) {
+    this.shown = channel;
+    this.stage.show(this.sim, channel);
+    this.drawChannels();
+    this.showStarts(channel).catch(() => {});
+  }
+
+  async showStarts(channel) {
+    const { items } = await call("GET", `${this.path}/channels/${channel}/traces`);
+    if (this.closed) return;
+    const name = (hop) => t(`hop_${hop}`);
+    this.starts.replaceChildren(make("h3", {}, `${t("vh_starts")} · ${t("channel", { n: channel })}`), table([t("vh_started"), t("vh_result"), t("d_hops")], items.slice(0, 10).map((trace) => {
+      const last = trace.hops.at(-1);
+      return [moment(trace.started), trace.failure ? tag(t("vh_ended_at", { hop: name(last?.hop ?? "requested") }), "bad") : tag(t("vh_first_picture", { ms: Math.round(last?.at_ms ?? 0) }), "good"),
+        make("span", { class: "trace" }, ...trace.hops.map((hop) => make("span", { title: [name(hop.hop), hop.detail].filter(Boolean).join(": ") }, name(hop.hop), make("b", {}, ` ${Math.round(hop.at_ms)} ms`))),
+          ...trace.notes.map((note) => make("span", { class: "note" }, note.note)), trace.failure ? make("span", { class: "note" }, typeof trace.failure === "string" ? trace.failure : trace.failure.message ?? JSON.stringify(trace.failure)) : "")];
+    }), t("vh_starts_none")));
+  }
+
+  drawFacts() {
+    const { item } = this, at = item.position, off = item.clock_offset_s;
+    const card = (title, rows) => make("div", { class: "card padded" }, make("h3", {}, title), facts(rows));
+    this.facts.replaceChildren(
+      card(t("vh_identity"), [[t("vh_number"), item.phone], [t("vh_edition"), item.edition && `JT/T 808-${item.edition}`], [t("vh_maker"), [item.manufacturer, item.model].filter(Boolean).join(" ")], [t("vh_terminal_id"), item.terminal_id], ["ICCID", item.iccid], ["IMEI", item.imei],
+        [t("vh_firmware"), [item.hardware, item.firmware].filter(Boolean).join(", ")], [t("vh_codecs"), [item.video_codec, item.audio_codec].filter(Boolean).join(", ")], [t("vh_address"), item.peer && `${item.peer} (${item.transport})`], [t("vh_since"), moment(item.online_since)], [t("vh_heard"), moment(item.last_seen)], [t("vh_why"), item.offline_reason],
+        [t("vh_clock"), off === null ? "" : Math.abs(off) < 5 ? t("vh_clock_right") : tag(t("vh_clock_off", { s: off.toFixed(0) }), "warn")], ...Object.entries(item.details)]),
+      card(t("vh_state"), at ? [[t("vh_time"), moment(at.time)], [t("vh_place"), where(at)], [t("vh_speed"), `${at.speed.toFixed(1)} ${t("ve_kmh")}`], [t("vh_direction"), `${at.direction}°`], [t("vh_acc"), at.acc ? t("vh_on") : t("vh_off")], [t("vh_mileage"), at.mileage === null ? "" : `${at.mileage} km`],
+        [t("vh_signal"), [at.signal, at.satellites].filter((one) => one !== null).join(", ")]] : []),
+      card(t("vh_data"), [[t("vh_in"), size(item.bytes_in)], [t("vh_out"), size(item.bytes_out)], [t("vh_messages"), item.messages], [t("vh_connects"), item.connects]]));
+  }
+
+  async drawQuirks() {
+    const told = await doing(null, () => call("GET", `${this.path}/quirks`));
+    if (!told || this.closed) return;
+    const from = (name) => ["override", "learnt", "model_override", "model_learnt"].find((where) => name in told[where]) ?? "";
+    this.quirks.replaceChildren(table([t("vh_quirk"), t("vh_value"), t("vh_from")], Object.entries(told.effective).map(([name, value]) => [name, JSON.stringify(value), t(`vh_${from(name)}`)]), t("vh_quirks_none")));
+  }
+
+  words() {
+    if (this.item) { this.channelsShown = ""; this.build(); }
+  }
+
+  event(event) {
+    if (event.sim === this.sim && /^(terminal|stream)/.test(event.event)) this.look();
+  }
+
+  close() {
+    this.closed = true;
+    clearInterval(this.timer);
+    this.camera?.halt();
+    this.photos?.close();
+    this.stage?.close();
+  }
+}
