@@ -31,6 +31,7 @@ from twisted.logger import Logger
 import relay
 from relay.app.bridge import VideoUplink
 from relay.app.config import sublink_key
+from relay.app.converting import Converter
 from relay.app.health import Health
 from relay.app.keys import data_directory
 from relay.app.listening import Listeners
@@ -190,6 +191,7 @@ class Parts:
             self.in_thread,
         )
         self.ftp: Any = None
+        self.converter = Converter(reactor)
         self.web = make_site(
             WebParts(
                 settings=settings,
@@ -208,6 +210,7 @@ class Parts:
                 uploads=self.uploads,
                 multimedia=store.multimedia,
                 in_thread=self.in_thread,
+                convert=self.converter,
                 orders=self.orders,
                 ptz=self.ptz,
                 talks=self.talks,
@@ -416,6 +419,7 @@ class Parts:
             self.records.close,
             self.uploads.close,
             self._close_ftp,
+            self.converter.close,
             self.playbacks.close,
             self.ptz.close,
             self.talks.close,

@@ -7,7 +7,7 @@ one session is ``playback_session``.
 it is a conflict, unless it says ``replace``. Other channels play beside it.
 
 Whether a channel plays and shows live at once differs from terminal to terminal, and none of them says so. It is learnt and kept
-with the terminal (``Terminal.playback_beside_live``): live media that ends as soon as playback begins, or a refusal while live runs, says no; both
+with the terminal (``Terminal.playback_beside_live``): live media that the terminal ends as playback begins, or a refusal that goes with live, says no; both
 running for BESIDE_S says yes. From a no on, neither is begun while the other is watched.
 """
 
@@ -209,7 +209,7 @@ class Playbacks:
             if event.name == "lost":
                 session = self.of_channel(key.sim, key.channel)
                 if session is not None:
-                    session.live_lost()
+                    session.live_lost(event.detail)
             return
         session = self._sessions.get(key.id) if key.kind == PLAYBACK else None
         if session is None or session.over:

@@ -51,6 +51,7 @@ log = Logger()
 PLAYBACK = "playback"  #: kind of its StreamKey
 
 END_SILENCE_S = 10.0  #: the terminal sends no more, and keeps the connection: the recording is at its end
+AGAIN_S = 2.0  #: after live was stopped for it
 BESIDE_S = 5.0  #: live and playback of a channel side by side for so long: this terminal can
 CLOSED_BY_TERMINAL = "connection closed by the terminal"  #: as ``net.peerlog`` words it; a connection that is reset was lost
 AT_ITS_END = "the recording is at its end"
@@ -104,6 +105,9 @@ class Playback:
         self._start: Deferred[Playback] | None = None
         self._timer: DelayedCall | None = None  #: of the state
         self._idle: DelayedCall | None = None  #: nobody has it
+        self._again: DelayedCall | None = None  #: a second 0x9201
+        self._timeout_s = 0.0
+        self._live_ended = False  #: live of the same channel, by the terminal or by us, while this was asked for
         self._stopping = StopWatch()
         self._played_at = 0.0  #: when the picture began, to find out about live beside it
         self._position = _parse(wish.criteria.begin)  #: recorded time, as of
@@ -183,7 +187,19 @@ class Playback:
             self._fail(failures.no_media_port(self.key.sim, self.trace) if host else failures.no_address(self.key.sim, self.trace))
             return started
         self._told = f"{host}:{tcp or udp}"
-        self._owner.admission.expect(self.key, terminal.link.wire.host, timeout_s + 15.0, self.trace)
+        self._set_timer(timeout_s, self._expire, timeout_s)
+        self._timeout_s = timeout_s
+        self._ask()
+        return started
+
+    def _ask(self) -> None:
+        """Send the 0x9201; what it will bring is expected before."""
+        self._again = None
+        terminal = self._terminal()
+        if self.state is not State.REQUESTING or terminal is None or terminal.link is None:
+            return  # the time limit decides
+        host, tcp, udp = self._owner.told_address(terminal)
+        self._owner.admission.expect(self.key, terminal.link.wire.host, self._timeout_s + 15.0, self.trace)
         wish, criteria = self.wish, self.wish.criteria
         request = PlaybackRequest(
             server_ip=host, tcp_port=tcp, udp_port=udp, channel=self.key.channel, media_type=criteria.media_type, stream_type=criteria.stream_type,
@@ -191,11 +207,9 @@ class Playback:
             start_time=criteria.begin, end_time=criteria.end if wish.mode != PlaybackMode.SINGLE_FRAME else NO_TIME,
         )  # fmt: skip
         repeats = None if terminal.link.wire.transport == "udp" else 0
-        self._set_timer(timeout_s, self._expire, timeout_s)
-        asked = self._owner.terminals.request(self.key.sim, request, timeout_s, repeats, self._sent)
+        asked = self._owner.terminals.request(self.key.sim, request, self._timeout_s, repeats, self._sent)
         self.trace.mark(SENT, self.now(), self._told)
         asked.addCallbacks(self._answered, self._not_answered)
-        return started
 
     def _sent(self, serial: int) -> None:
         self._serial = serial
@@ -238,11 +252,13 @@ class Playback:
     def _refused(self, problem: RefusedError) -> None:
         self.trace.mark(ANSWERED, self.now(), f"refused, result {problem.result}")
         live = self._owner.live.channel(self.key.sim, self.key.channel)
-        beside = live is not None and live.stream() is not None
-        if beside:
-            self._owner.learnt(self.key.sim, False)
         hint = "Another platform may be playing back, or its card be missing."
-        if beside:
+        if live is not None and live.stream() is not None and not self._live_ended:
+            if not live.leases:  # nobody watches it: does that help?
+                self._live_ended = True
+                live.stop("a playback of the channel begins")
+                self._again = self._owner.clock.callLater(AGAIN_S, self._ask)
+                return
             hint = "Live of the same channel runs, and some terminals cannot do both: try again without it."
         text = f"Terminal {self.key.sim} refused playback of channel {self.key.channel}: result {problem.result}."
         self._fail(StartFailed(409 if problem.result == 1 else 502, "refused_by_terminal", text, hint, ANSWERED, self.trace))
@@ -264,6 +280,8 @@ class Playback:
             return
         self.trace.mark(FIRST_KEY_FRAME, self.now(), detail)
         self.state = State.PLAYING
+        if self._live_ended:
+            self._owner.learnt(self.key.sim, False)
         self._position_at = self._played_at = self.now()
         self._set_timer(LOOK_S, self._look)
         log.info("{key}: channel {channel} of {sim} plays back: {codec} ({steps})", key=str(self.key), channel=self.key.channel,
@@ -429,10 +447,14 @@ class Playback:
             self._owner.learnt(self.key.sim, True)
         self._set_timer(LOOK_S, self._look)
 
-    def live_lost(self) -> None:
-        """Live media of the same channel has ended: if that is because playback began, this terminal does not do both."""
-        asked = self.trace.at(SENT)
-        if asked is not None and self.now() - max(asked, self._played_at) < BESIDE_S and self.state in (State.REQUESTING, State.PLAYING):
+    def live_lost(self, cause: str) -> None:
+        """The terminal has ended live media of the same channel: if playback begins at that moment, this terminal does not do both."""
+        live = self._owner.live.channel(self.key.sim, self.key.channel)
+        if not cause.startswith(CLOSED_BY_TERMINAL) or live is None or not live.leases:
+            return  # the network's doing, or ours: one that nobody watches is told to stop
+        if self.state is State.REQUESTING:
+            self._live_ended = True
+        elif self.state is State.PLAYING and self.now() - self._played_at < BESIDE_S:
             self._owner.learnt(self.key.sim, False)
 
     def lost(self, cause: str) -> None:
@@ -441,7 +463,7 @@ class Playback:
         if stream is None or self.over:
             return
         ended = self.state in (State.PLAYING, State.PAUSED) and cause.startswith(CLOSED_BY_TERMINAL)
-        self.finish(AT_ITS_END if ended else "stopped" if self.stopping else f"the media connection was lost: {cause}", tell=False)
+        self.finish(AT_ITS_END if ended else self.ended if self.stopping else f"the media connection was lost: {cause}", tell=False)
 
     def terminal_offline(self, reason: str) -> None:
         """The signalling link is gone. While media comes nothing changes."""
@@ -504,6 +526,9 @@ class Playback:
         begun = self.state is not State.REQUESTING
         self._set_timer(None)
         self._wanted()
+        if self._again is not None:
+            self._again.cancel()
+            self._again = None
         self.state = State.ENDED
         self.ended = cause
         self._owner.admission.forget(self.key)

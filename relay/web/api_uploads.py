@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred
 
 from relay.core.uploads import Upload, UploadError, Uploads
-from relay.hub.convert import UnsupportedFileError, to_mp4
+from relay.hub.convert import UnsupportedFileError
 from relay.web.api_stored import Record, known_sim
 from relay.web.connection import SinkMaker
 from relay.web.files import InThread, send_file
@@ -22,6 +22,10 @@ NETWORKS = {"wifi": 1, "lan": 2, "mobile": 4}
 TYPES = {"mp4": "video/mp4", "avi": "video/x-msvideo", "ts": "video/mp2t", "jpg": "image/jpeg", "jpeg": "image/jpeg"}
 CONVERTED = "converted"  #: folder inside a task's, for what was made of its files
 
+#: makes an MP4 of a file: (source, target); fails with UnsupportedFileError, OSError
+Convert = Callable[[Path, Path], Deferred[None]]
+
+
 def upload_problem(error: UploadError) -> Problem:
     """As an answer."""
     return Problem(error.status, error.message, code=error.code, hint=error.hint)
@@ -30,11 +34,12 @@ def upload_problem(error: UploadError) -> Problem:
 class UploadApi:
     """Handlers and their routes."""
 
-    def __init__(self, uploads: Uploads, names: Names, sinks: SinkMaker, in_thread: InThread, record: Record) -> None:
+    def __init__(self, uploads: Uploads, names: Names, sinks: SinkMaker, in_thread: InThread, convert: Convert, record: Record) -> None:
         self._uploads = uploads
         self._names = names
         self._sinks = sinks
         self._in_thread = in_thread
+        self._convert = convert
         self._record = record
         self._converting: dict[Path, list[Deferred[None]]] = {}
 
@@ -69,7 +74,7 @@ class UploadApi:
         for path, words in ((f"{one}/files/{{file}}", "One file, with ranges"), (f"{one}/file", "The only file, or the first, with ranges")):
             yield Route(
                 method="GET", path=path, handler=self.file, permission=viewer, query=FileQuery, tag=tag, content_type="application/octet-stream",
-                summary=f"{words}; ?convert=mp4 makes it playable", errors=(415, 416, 503), scope="filtered",
+                summary=f"{words}; ?convert=mp4 makes it playable", errors=(409, 415, 416, 503), scope="filtered",
             )  # fmt: skip
 
     async def start(self, call: Call) -> dict[str, Any]:
@@ -153,6 +158,8 @@ class UploadApi:
     async def _converted(self, upload: Upload, name: str) -> Path:
         """The MP4 made of a file; made once, by whoever asks first."""
         stored = upload.facts.files[name]
+        if name in upload.open:
+            raise Problem(409, f"{name} is still being sent.", code="uploading", hint="Wait until it is complete, or fetch it as it is.")
         target = upload.folder / CONVERTED / f"{stored.size}_{name}.mp4"
         if await self._in_thread(target.exists):
             return target
@@ -165,7 +172,9 @@ class UploadApi:
                 return target
         self._converting[target] = []
         try:
-            await self._in_thread(_convert, upload.folder / name, target)
+            if problem := self._uploads.room(0):
+                raise Problem(503, "There is no room for another file.", code=problem, hint="Delete uploads that nobody needs.")
+            await self._convert(upload.folder / name, target)
         except UnsupportedFileError as problem:
             raise Problem(415, problem.message, code="unsupported_file", hint=problem.hint) from None
         except OSError as problem:
@@ -175,13 +184,3 @@ class UploadApi:
                 each.callback(None)
         return target
 
-
-def _convert(source: Path, target: Path) -> None:
-    """In a thread: whole, or not there."""
-    target.parent.mkdir(mode=0o700, exist_ok=True)
-    half = target.with_suffix(".part")
-    try:
-        to_mp4(source, half)
-        half.rename(target)
-    finally:
-        half.unlink(missing_ok=True)

@@ -50,7 +50,7 @@ from relay.web.api_streams import StreamApi
 from relay.web.api_superiors import SuperiorApi
 from relay.web.api_talk import TalkApi
 from relay.web.api_terminals import TerminalApi, request_problem, store_problem
-from relay.web.api_uploads import UploadApi, upload_problem
+from relay.web.api_uploads import Convert, UploadApi, upload_problem
 from relay.web.auth import Authenticator
 from relay.web.connection import SinkMaker
 from relay.web.feed import EventFeed, EventQuery
@@ -104,6 +104,7 @@ class WebParts:
     alarms: Alarms | None = None
     uploads: Uploads | None = None
     in_thread: InThread | None = None  #: for files; goes with ``uploads`` and ``multimedia``
+    convert: Convert | None = None  #: makes an MP4 of a file; goes with ``uploads``
     multimedia: MultimediaStore | None = None
     attachments: Attachments | None = None
 
@@ -196,9 +197,9 @@ class Web:
                     stream.kick(viewer.id)
 
     def _upload_routes(self, parts: WebParts, names: Names) -> Iterable[Route]:
-        if parts.uploads is None or parts.in_thread is None:
+        if parts.uploads is None or parts.in_thread is None or parts.convert is None:
             return ()
-        return UploadApi(parts.uploads, names, parts.sinks, parts.in_thread, self._record(parts)).routes()
+        return UploadApi(parts.uploads, names, parts.sinks, parts.in_thread, parts.convert, self._record(parts)).routes()
 
     @staticmethod
     def _record(parts: WebParts) -> Record:

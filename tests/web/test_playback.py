@@ -248,7 +248,7 @@ def test_one_that_does_not_stop_is_told_again_and_cut_off_at_last(site: Site) ->
     for second in range(40):
         if not site.source.closed:
             picture(stream, 40 * (second + 1))
-            stream.packets += 1
+            stream.heard(1, 100, site.clock.seconds())
         site.clock.advance(1.0)
         told += len([m for _, m in site.commands(PlaybackControl) if m.playback_control == 2])
     assert told == 3
@@ -268,8 +268,10 @@ def test_a_terminal_whose_live_ends_when_playback_begins_does_not_do_both(site: 
     live = site.media()
     picture(live, 0, key=True)
     source = live.source
+    watching = site.get(f"/live/{SIM}_1.flv")
     view, _ = site.running()
     live.source_lost(source, "connection closed by the terminal")
+    watching.lost()
     terminal = site.core.terminals.get(SIM)
     assert terminal is not None
     assert terminal.playback_beside_live is False
@@ -284,6 +286,37 @@ def test_a_terminal_whose_live_ends_when_playback_begins_does_not_do_both(site: 
     viewer = site.get(f"/live/{SIM}_1.flv")
     assert answered(site.post(), 409)["error"] == "live_running"
     viewer.lost()
+
+
+def test_a_refusal_beside_live_that_nobody_watches_is_tried_without_it(site: Site) -> None:
+    live = site.media()
+    picture(live, 0, key=True)
+    waiting = site.post(timeout_s=10)
+    [(header, _)] = site.commands(PlaybackRequest)
+    assert site.device is not None
+    site.device.answer(header, 1)
+    site.clock.pump([1.0, 1.5])
+    site.plays()
+    picture(site.comes(), 0, key=True)
+    answered(waiting, 201)
+    terminal = site.core.terminals.get(SIM)
+    assert terminal is not None
+    assert terminal.playback_beside_live is False
+
+
+def test_a_refusal_beside_live_that_is_watched_teaches_nothing(site: Site) -> None:
+    live = site.media()
+    picture(live, 0, key=True)
+    watching = site.get(f"/live/{SIM}_1.flv")
+    waiting = site.post()
+    [(header, _)] = site.commands(PlaybackRequest)
+    assert site.device is not None
+    site.device.answer(header, 1)
+    assert "Live of the same channel runs" in answered(waiting, 409)["hint"]
+    terminal = site.core.terminals.get(SIM)
+    assert terminal is not None
+    assert terminal.playback_beside_live is None
+    watching.lost()
 
 
 def test_both_side_by_side_for_a_while_is_learnt_too(site: Site) -> None:
