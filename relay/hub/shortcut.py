@@ -58,14 +58,15 @@ _BEGINNINGS = {
 #: how ordinary pictures begin, by PT: learnt from those that came, of which few differ
 _ORDINARY: dict[int, set[bytes]] = {98: set(), 99: set()}
 _ORDINARY_MAX = 4096
-#: one send in so many is measured
-_MEASURE_EVERY = 8
+#: after a send is measured how long it took where these bits of the count of pictures are 0: one in eight
+_MEASURE = 7
 # what ``take`` is told besides what came
 _SETTLE: tuple[bytes, float] = (b"", 0.0)
 _COUNT: tuple[bytes, float] = (b"", 1.0)
 
 #: answers of ``take``: what is in ``rest`` is for the long way; all has been taken; taken and sent
 REST, TAKEN, SENT = 0, 1, 2
+Take = Callable[[tuple[bytes, float]], int]
 
 
 class Marks(NamedTuple):
@@ -110,7 +111,7 @@ class Shortcut:
         self.rest = b""
         generator = self._run()
         next(generator)
-        self.take: Callable[[tuple[bytes, float]], int] = generator.send  #: bytes as they came, and when; answers REST, TAKEN or SENT
+        self.take: Take = generator.send  #: bytes as they came, and when; answers REST, TAKEN or SENT
 
     @property
     def useless(self) -> bool:
@@ -157,7 +158,7 @@ class Shortcut:
         idle = True
         tail = b""
         arrived = seen = 0.0
-        packets = size = frames = reads = sent = step = turn = 0
+        size = frames = reads = sent = step = 0
         parts: list[bytes] = []
         while True:
             new, now = yield answer
@@ -181,7 +182,7 @@ class Shortcut:
                     middle_m, last_m = self._middle_m, self._last_m
                     first_step, atomic_step = 1 + middle_m, 1 + last_m
                     body_at = header + 4
-                    word_before = word
+                    word_before = word_counted = word
                     head, ident = word, b""
                     read: Read = (*span, header, offset)
                     stamp_limit, bytes_room, frames_room = stream.room(offset)
@@ -261,7 +262,6 @@ class Shortcut:
                     stamp = ts
                     word += count
                     pos = end
-                    packets += count
                     frames += 1
                 if pos:
                     read = data, at, pos, header, offset
@@ -301,11 +301,8 @@ class Shortcut:
                             failed = -length - 1
                         if failed:
                             settling = True
-                        elif merge.measure:
-                            turn += 1
-                            if turn >= _MEASURE_EVERY:
-                                turn = 0
-                                stream.measure(now)
+                        elif not frames & _MEASURE and merge.measure:
+                            stream.measure(now)
                 parts.clear()
                 if not settling:
                     body = b""
@@ -316,6 +313,8 @@ class Shortcut:
                 body = b""
             if idle:
                 continue
+            packets = word - word_counted
+            word_counted = word
             demuxer.count(packets, size - len(tail) if settling else size)
             if frames:
                 ingest.take_back(frames, stamp, step, seen)
@@ -324,13 +323,15 @@ class Shortcut:
             if settling:
                 self._idle = idle = True
                 demuxer.take_back(word & _NUMBER, pt, stamp, read[:3])
+                new = data = b""
+                read = b"", 0, 0, 0, 0
                 if tail:  # the beginning of a picture: its packets wait where they always do
                     packets -= demuxer.packets
                     demuxer.feed(tail, arrived)
                     packets += demuxer.packets
                     tail = b""
             stream.shortened(packets, size, frames, reads, stamp - offset, arrived)
-            packets = size = frames = reads = sent = 0
+            size = frames = reads = sent = 0
             if failed and direct is not None:
                 direct.fell(length + failed, body)
             items = stream.gop.items

@@ -15,6 +15,7 @@ Time stamps are decoding times in milliseconds. One instance serves one stream a
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 
 from relay.codec.frame import VIDEO, AudioConfig, Frame, VideoConfig
 from relay.errors import UsageError
@@ -57,8 +58,7 @@ class FlvMuxer:
         self._audio_lead = b""
         self._now = 0  # dts of the last configuration or key frame: what a joining viewer's headers are stamped with
         self._configured = False
-        self.surround: Surround = self._around, 20, 4
-        self._plain = self._plain_offset = 0  # of a plain picture: the first five bytes of its tag's body
+        self.surround: Surround = _around(0, 0), 20, 4
 
     # Muxer ------------------------------------------------------------------
 
@@ -73,7 +73,8 @@ class FlvMuxer:
             return b""
         self._video, self._audio = video, audio
         if video is not None:
-            self._plain, self._plain_offset = (0x27, 0x1000000) if video.codec == "h264" else (0x2C, 0x1000000) if self._legacy else (0xA3, _HVC1)
+            plain = (0x27, 0x1000000) if video.codec == "h264" else (0x2C, 0x1000000) if self._legacy else (0xA3, _HVC1)
+            self.surround = _around(*plain), 20, 4
         self._audio_lead = _audio_lead(audio) if audio is not None else b""
         if first:
             return b""
@@ -121,12 +122,6 @@ class FlvMuxer:
         size = len(data) + len(lead)
         return b"".join((_HEAD12(0x8000000 | size, stamp, 0)[:11], lead, data, _U32(size + 11)))
 
-    def _around(self, dts: int, size: int) -> tuple[bytes, bytes]:
-        """``write`` for a picture of one NAL unit of so many bytes that is no key frame and has no time offset: what goes before and after the unit."""
-        body = size + 9
-        stamp = dts << 8 if dts < 0x1000000 else (dts & 0xFFFFFF) << 8 | dts >> 24 & 0xFF
-        return _HEAD20(0x9000000 | body, stamp, self._plain, self._plain_offset, size), _U32(body + 11)
-
     # parts ------------------------------------------------------------------
 
     def _metadata(self, now_ms: int) -> bytes:
@@ -165,6 +160,16 @@ class FlvMuxer:
         if audio.codec == "opus":
             return tag(8, self._now, b"\x90Opus" + b"OpusHead" + audio.extra)
         return b""
+
+
+def _around(lead: int, offset: int) -> Callable[[int, int], tuple[bytes, bytes]]:
+    """For ``Surround``; of a plain picture: the first byte of its tag's body, and the four after it."""
+
+    def around(dts: int, size: int) -> tuple[bytes, bytes]:
+        stamp = dts << 8 if dts < 0x1000000 else (dts & 0xFFFFFF) << 8 | dts >> 24 & 0xFF
+        return _HEAD20(0x9000009 + size, stamp, lead, offset, size), _U32(size + 20)
+
+    return around
 
 
 def _audio_lead(audio: AudioConfig) -> bytes:

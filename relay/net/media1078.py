@@ -25,7 +25,7 @@ from twisted.python.failure import Failure
 from relay.hub.ingest import Ingest
 from relay.hub.merge import Clock, DelayedCall
 from relay.hub.registry import Refusal, Registry
-from relay.hub.shortcut import SENT, TAKEN, Shortcut
+from relay.hub.shortcut import REST, SENT, Shortcut, Take
 from relay.hub.stream import Stream
 from relay.jt1078.demux import Demuxer, RawFrame
 from relay.net.peerlog import PeerLog, how_it_ended
@@ -93,6 +93,7 @@ class MediaProtocol(TwistedProtocol):
         "_packets_seen",
         "_recv_into",
         "_seconds",
+        "_short",
         "_shortcut",
         "_sim",
         "_stream",
@@ -142,6 +143,7 @@ class MediaProtocol(TwistedProtocol):
         self._channel = -1
         self._stream: Stream | None = None
         self._shortcut: Shortcut | None = None
+        self._short: Take | None = None  #: the shortcut's, where nobody records
 
     # Twisted ---------------------------------------------------------------
 
@@ -212,7 +214,7 @@ class MediaProtocol(TwistedProtocol):
 
     # Readable ----------------------------------------------------------------
 
-    def readable(self, buffer: bytearray, view: memoryview) -> bool:
+    def readable(self, buffer: bytearray, view: memoryview, now: float) -> bool:
         """The poller found bytes: one read, and what comes of it."""
         if self.closing:
             self._hand_back()
@@ -226,7 +228,13 @@ class MediaProtocol(TwistedProtocol):
         if not size:
             self._hand_back()
             return False
-        self.received(bytes(view[:size]), self._seconds())
+        take = self._short
+        if take is None:
+            self.received(bytes(view[:size]), now)
+        else:  # nearly always, so it stands here as well
+            answer = take((bytes(view[:size]), now))
+            if answer != SENT:
+                self._went(answer, now)
         return size == RECV_BYTES and self.poller is not None
 
     def failed(self) -> None:
@@ -257,8 +265,10 @@ class MediaProtocol(TwistedProtocol):
         stream = self._stream
         if self._shortcut is None and len(self.demuxer.streams) == 1 and stream is not None and type(stream.ingest) is Ingest:
             self._shortcut = stream.shortcut = Shortcut(self.demuxer, stream.ingest, stream, self.server.registry.merge)
+            self._short = self._shortcut.take if self.tap is None else None
 
     def _give_up_shortcut(self) -> None:
+        self._short = None
         shortcut, self._shortcut = self._shortcut, None
         if shortcut is not None:
             shortcut.give_up()
@@ -269,16 +279,24 @@ class MediaProtocol(TwistedProtocol):
         """Bytes, by whichever way."""
         if self.tap is not None:
             self.tap.data_in(data)
-        stream = self._stream
         shortcut = self._shortcut
-        if shortcut is not None and stream is not None:
-            answer = shortcut.take((data, now))
-            if answer == SENT:
-                return
-            if answer == TAKEN:
-                stream.done(now)
-                return
-            data = shortcut.rest
+        if shortcut is not None:
+            self._went(shortcut.take((data, now)), now)
+        else:
+            self._feed(data, now)
+
+    def _went(self, answer: int, now: float) -> None:
+        """What the shortcut has answered: send what it has taken, and take the rest the long way."""
+        shortcut, stream = self._shortcut, self._stream
+        if answer == REST and shortcut is not None:
+            rest, shortcut.rest = shortcut.rest, b""
+            self._feed(rest, now)
+        if answer != SENT and stream is not None:
+            stream.done(now)
+
+    def _feed(self, data: bytes, now: float) -> None:
+        """The long way."""
+        stream = self._stream
         demuxer = self.demuxer
         before = demuxer.packets
         frames = demuxer.feed(data, now)
@@ -289,8 +307,6 @@ class MediaProtocol(TwistedProtocol):
                 self._take(frames, now)
         elif stream is not None:
             stream.heard(demuxer.packets - before, len(data), now)
-            if shortcut is not None:
-                stream.done(now)  # it may have taken pictures before it met what it left
         elif not self.known and demuxer.framing.sure and not demuxer.verdict:
             self._introduce(now)
         if demuxer.verdict:

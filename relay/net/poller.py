@@ -48,8 +48,8 @@ class Readable(Protocol):
 
     socket: socket.socket
 
-    def readable(self, buffer: bytearray, view: memoryview) -> bool:
-        """Read once into the buffer and feed what came; True when there may be more."""
+    def readable(self, buffer: bytearray, view: memoryview, now: float) -> bool:
+        """Read once into the buffer and feed what came; True when there may be more. ``now`` is when the poller began to read."""
 
     def failed(self) -> None:
         """A fault of our own in ``readable``, already logged: give the connection up."""
@@ -120,13 +120,14 @@ class Poller:
         connections = self._connections
         if not connections:
             return
+        now = self._clock.seconds()
         for fd, _ in self._epoll.poll(0, len(connections)):
             connection = connections.get(fd)
             if connection is None:
                 continue
             try:
                 for _ in range(READS_A_TICK):
-                    if not connection.readable(self._buffer, self._view):
+                    if not connection.readable(self._buffer, self._view, now):
                         break
             except Exception:
                 self._failed(connection)
@@ -167,12 +168,13 @@ class Poller:
         """Read every readable socket once; how many there were."""
         connections = self._connections
         ready = self._epoll.poll(0, BATCH)
+        now = self._clock.seconds()
         for fd, _ in ready:
             connection = connections.get(fd)
             if connection is None:
                 continue
             try:
-                connection.readable(self._buffer, self._view)
+                connection.readable(self._buffer, self._view, now)
             except Exception:
                 self._failed(connection)
         return len(ready)
