@@ -56,9 +56,10 @@ class HlsQuery(MediaQuery):
 class Session:
     """One viewer's."""
 
-    __slots__ = ("call", "id", "lease", "output", "viewer")
+    __slots__ = ("address", "call", "id", "lease", "output", "viewer")
 
-    def __init__(self, lease: Lease, output: SegmentOutput, viewer: SegmentViewer) -> None:
+    def __init__(self, lease: Lease, output: SegmentOutput, viewer: SegmentViewer, address: str) -> None:
+        self.address = address  #: the only client address, where the token was bound to one
         self.id = secrets.token_urlsafe(16)
         self.lease = lease
         self.output = output
@@ -123,11 +124,12 @@ class Hls:
             if isinstance(problem, SegmentsError):
                 raise self._failed(problem) from None
             raise
-        session = Session(lease, output, viewer)
+        session = Session(lease, output, viewer, call.grant.address if call.grant is not None else "")
         self.sessions[session.id] = session
         _, users = self._outputs.get(output.key, (output, 0))
         self._outputs[output.key] = output, users + 1
-        self._by_session[b"session=" + session.id.encode()] = session
+        if not session.address:  # the short way knows no addresses
+            self._by_session[b"session=" + session.id.encode()] = session
         self._by_key[b"key=" + output.key.encode()] = output
         viewer.on_close(lambda viewer, cause: self._viewer_closed(session, cause))
         lease.first_byte()
@@ -165,7 +167,7 @@ class Hls:
     def _forget(self, session: Session) -> None:
         if self.sessions.pop(session.id, None) is None:
             return
-        del self._by_session[b"session=" + session.id.encode()]
+        self._by_session.pop(b"session=" + session.id.encode(), None)
         output, users = self._outputs[session.output.key]
         if users > 1:
             self._outputs[output.key] = output, users - 1
@@ -212,6 +214,8 @@ class Hls:
         """The media playlist, now or when it holds what is waited for."""
         query = query_of(call.request)
         session = self._session(query)
+        if session.address and session.address != call.request.address:
+            raise Problem(403, "This session is for another address.", code="token_wrong_address", hint="Play index.m3u8 with a token of your own.")
         call.request.quiet = True
         wanted = wanted_of(query)
         output = session.output

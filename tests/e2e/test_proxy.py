@@ -47,6 +47,7 @@ def proxy(relay: Product) -> Iterator[int]:
         ("server 127.0.0.1:8080;", f"server 127.0.0.1:{relay.ports['http']};"),
         ("listen 80;", f"listen 127.0.0.1:{port};"),
         ("/var/log/nginx/jt1078relay.log", str(folder / "access.log")),
+        ("/var/cache/nginx/jt1078relay", str(folder / "cache")),
     ):
         assert old in sample
         sample = sample.replace(old, new)
@@ -117,7 +118,7 @@ def test_the_page_and_its_policy_name_the_proxy(proxy: int) -> None:
 def test_play_urls_of_the_api_lead_through_the_proxy(relay: Product, proxy: int) -> None:
     with get(proxy, f"/api/v1/terminals/{PHONE}/channels/1/play", Authorization=f"Bearer {relay.api_token}") as answer:
         urls = json.loads(answer.read())["urls"]
-    assert {urlsplit(url).netloc for url in urls.values()} == {f"127.0.0.1:{proxy}"}
+    assert {urlsplit(url).netloc for url in urls.values() if url.startswith(("http:", "ws:"))} == {f"127.0.0.1:{proxy}"}
     codecs = {stream["codec_type"]: stream["codec_name"] for stream in probe_streams(urls["mp4"])}
     assert codecs == {"video": "h264", "audio": "flac"}
 
@@ -196,3 +197,25 @@ def test_without_a_proxy_nobody_names_another_address(relay: Product) -> None:
         pass
     line = wait_for("the access log", lambda: re.search(r"(\S+) GET /api/v1/streams 200", relay.process.output[mark:]))
     assert line[1] == CLIENT
+
+
+def test_segments_of_hls_are_kept_by_the_proxy(relay: Product, proxy: int) -> None:
+    folder = f"/live/{PHONE}_1"
+    with get(proxy, f"{folder}/index.m3u8?token={relay.media_token}") as answer:
+        variant = answer.read().decode().splitlines()[-1]
+    with get(proxy, f"{folder}/{variant}") as answer:
+        assert answer.headers["Cache-Control"] == "no-cache"
+        listed = answer.read().decode()
+    init, segment = re.findall(r'MAP:URI="([^"]+)"', listed)[0], re.findall(r"^\d+\.m4s.*$", listed, re.MULTILINE)[-1]
+    before = relay.api("GET", "/streams")["items"][0]["sent_bytes"]
+    sizes = []
+    for _ in range(5):
+        for name in (init, segment):
+            with get(proxy, f"{folder}/{name}") as answer:
+                sizes.append(len(answer.read()))
+    assert len(set(sizes)) == 2
+    sent = relay.api("GET", "/streams")["items"][0]["sent_bytes"] - before
+    assert sent < 2 * max(sizes), "the relay was asked more than once"
+    hint = re.findall(r'PRELOAD-HINT:TYPE=PART,URI="([^"]+)"', listed)[0]
+    with get(proxy, f"{folder}/{hint}") as answer:  # held until it is there
+        assert answer.read()[4:8] == b"moof"

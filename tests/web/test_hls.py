@@ -358,3 +358,13 @@ def test_the_short_way_gives_the_same_as_the_long_one() -> None:
     assert hls_target(f"{ONE}/live.m3u8".encode()) is None
     relay.end()
     assert relay.web.hls.short(player.media.encode()) is None
+
+
+def test_a_session_of_a_token_for_one_address_is_for_that_address() -> None:
+    relay, _, player, _ = running()
+    (session,) = relay.web.hls.sessions.values()
+    assert session.address == ""
+    session.address = "203.0.113.5"
+    answer = player.reload("&_HLS_skip=YES")
+    assert (answer.status, answer.json["error"]) == (403, "token_wrong_address")
+    relay.end()
