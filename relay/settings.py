@@ -352,7 +352,7 @@ class Superior:
     check_cross_domain: bool = True
     live_stream: str = one_of("sub", "main", "auto")  #: what 0x9801 opens, which cannot choose; auto: what runs, else sub
     alarms: bool = True  #: 0x1402 for alarms of terminals
-    alarm_types: tuple[str, ...] = texts("alarm_type")  #: "bit=type" over the built-in table: "0=0x0003"; type 0 = not told
+    alarm_types: tuple[str, ...] = texts("alarm_type")  #: "bit=type" or "kind.code=type" over the built-in table: "0=0x0003"; type 0 = not told
     post_query_rules: tuple[str, ...] = texts("rule")  #: "pattern => answer": post queries answered at once; the rest waits for a person
     post_query_s: int = a_number(600, 10)  #: time to answer where the query does not say
     responder: str = ""  #: who answers post queries by rule

@@ -465,13 +465,13 @@ def _vehicle(reader: _Reader, path: str, value: str) -> str:
 
 
 def _alarm_type(reader: _Reader, path: str, value: str) -> str:
+    which, _, kind = value.partition("=")
     try:
-        bit, kind = (int(part, 0) for part in value.split("="))
-        right = 0 <= bit < 64 and 0 <= kind <= 0xFFFF
+        right = 0 <= int(kind, 0) <= 0xFFFF and (re.fullmatch(r"[a-z]+\.([0-9]+|\*)", which) is not None or 0 <= int(which, 0) < 64)
     except ValueError:
         right = False
     if not right:
-        reader.fault(path, f'must be "bit=type" such as "0=0x0003" (bits 0-31 of 0x0200, 32-63 video alarms), not {_shown(value)}')
+        reader.fault(path, f'must be "bit=type" or "kind.code=type" such as "0=0x0003", "adas.1=0x0011" (bits 32-63: video alarms), not {_shown(value)}')
     return value
 
 

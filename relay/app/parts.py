@@ -251,6 +251,7 @@ class Parts:
             settings.limits.log_peer_s,
         )
         register_duties(superiors)
+        self.records.alarms.watch(superiors.safety_alarm)
         return superiors
 
     def _video_uplink(self) -> VideoUplink | None:

@@ -1,7 +1,8 @@
 """Alarm bits of terminals as alarm types (报警类型) of 0x1402.
 
-Bits 0 to 31 are the alarm word of 0x0200 (JT/T 808 table 18/24), 32 to 63 the video alarms of its item 0x14 (JT/T 1078 table 14). Which of a terminal's bits
-a platform is to tell is not fixed by the standard; faults of equipment and advance warnings are left out here, ``superior.alarm_types`` adds them.
+Bits 0 to 31 are the alarm word of 0x0200 (JT/T 808 table 18/24), 32 to 63 the video alarms of its item 0x14 (JT/T 1078 table 14); active-safety alarms go by
+kind and code as ``alarm_reading`` has them. Which of a terminal's alarms a platform is to tell is not fixed by the standard; faults of equipment and
+advance warnings are left out here, ``superior.alarm_types`` adds them.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from relay.core.positions import BASE_SIZE
 
 VIDEO_ALARMS = 0x14  #: item of 0x0200
 AREA_ALARM = 0x12
+ENTERED_AREA = 0x0004
 AREA_IN_OUT = 20  #: 进出区域: item 0x12 says which
 
 
@@ -23,7 +25,9 @@ class AlarmType(NamedTuple):
     text: str
 
 
-_TABLE: dict[int, AlarmType] = {
+Table = dict[int | str, AlarmType]
+
+_TABLE: Table = {
     0: AlarmType(0x0003, "紧急报警"),
     1: AlarmType(0x0001, "超速报警"),
     2: AlarmType(0x0002, "疲劳驾驶"),
@@ -43,18 +47,28 @@ _TABLE: dict[int, AlarmType] = {
     37: AlarmType(0x0106, "异常驾驶行为"),
     38: AlarmType(0x0107, "特殊报警录像达到存储阈值"),
 }
+_SAFETY: Table = {
+    "adas.1": AlarmType(0x0011, "前向碰撞报警"),
+    "adas.2": AlarmType(0x0012, "车道偏离报警"),
+    "dsm.1": AlarmType(0x0002, "疲劳驾驶报警"),
+    "dsm.2": AlarmType(0x0010, "接打手持电话报警"),
+    "dsm.3": AlarmType(0x0010, "抽烟报警"),
+    "tpms.*": AlarmType(0x0013, "胎压异常报警"),
+}
 LEFT_AREA = AlarmType(0x0005, "离开指定区域")
 
 
-def alarm_table(changes: Sequence[str] = ()) -> dict[int, AlarmType]:
-    """The table with ``superior.alarm_types`` over it: "bit=type", type 0 = not told."""
-    table = dict(_TABLE)
+def alarm_table(changes: Sequence[str] = ()) -> Table:
+    """The table with ``superior.alarm_types`` over it: "bit=type" or "kind.code=type", type 0 = not told."""
+    table: Table = {**_TABLE, **_SAFETY}
     for change in changes:
-        bit, kind = (int(part, 0) for part in change.split("="))
+        which, _, number = change.partition("=")
+        key = which.strip() if "." in which else int(which, 0)
+        kind = int(number, 0)
         if kind:
-            table[bit] = AlarmType(kind, table[bit].text if bit in table else f"报警标志位{bit}")
+            table[key] = AlarmType(kind, table[key].text if key in table else f"报警标志位{key}")
         else:
-            table.pop(bit, None)
+            table.pop(key, None)
     return table
 
 

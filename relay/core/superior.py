@@ -23,10 +23,10 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.logger import Logger
 
-from relay.core.alarm_types import AREA_IN_OUT, LEFT_AREA, AlarmType, alarm_table, left_area
+from relay.core.alarm_types import AlarmType, alarm_table
 from relay.core.events import iso_time
 from relay.core.outbox import POSITION, Outbox
-from relay.core.positions import block_2011, block_2019, tail_2019, unix_time
+from relay.core.positions import block_2011, block_2019, tail_2019
 from relay.core.superior_link import SuperiorLink
 from relay.hub.merge import DelayedCall
 from relay.jt809.cipher import CipherKeys
@@ -488,12 +488,10 @@ class Superior:
         self._remember(msg_id, kind, sn, body)
         return sn
 
-    def alarm(self, vehicle: Vehicle, entry: AlarmType, body: bytes, bit: int) -> None:
-        """0x1402 for an alarm bit that was set in this 0x0200 body."""
-        if bit == AREA_IN_OUT and left_area(body) and entry.warn_type == 0x0004:
-            entry = LEFT_AREA
+    def alarm(self, vehicle: Vehicle, entry: AlarmType, at: int) -> None:
+        """0x1402 for an alarm that began then (UNIX seconds; 0 = now)."""
         self._info_id = self._info_id % 0xFFFFFFFF + 1
-        at = unix_time(body) or int(self.hub.wall())
+        at = at or int(self.hub.wall())
         if self.body_edition < 2019:
             message = AlarmReport(warn_src=1, warn_type=entry.warn_type, warn_time=at, info_id=self._info_id, info_content=entry.text)
         else:

@@ -15,11 +15,12 @@ from twisted.internet.defer import Deferred, DeferredList, ensureDeferred, succe
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from relay.core.alarm_types import alarms_of
+from relay.core.alarm_reading import STATES
+from relay.core.alarm_types import AREA_IN_OUT, ENTERED_AREA, LEFT_AREA, alarms_of, left_area
 from relay.core.alias import tidy_plate
 from relay.core.events import Events
 from relay.core.orders import Orders
-from relay.core.positions import BASE_SIZE, batch, block_2011
+from relay.core.positions import BASE_SIZE, batch, block_2011, unix_time
 from relay.core.superior import LAST_WORDS_S, Superior
 from relay.core.superior_link import SuperiorLink, Wire
 from relay.core.superior_requests import Requests
@@ -35,6 +36,7 @@ from relay.jt808.session_events import Received as TerminalMessage
 from relay.jt809.link import Broken, Event, KeptAlive, LoggedIn, LoginRefused, PeerCloses, Received, SubLinkLost, SubLoggedIn
 from relay.jt809.sublink import Candidate, SubLink
 from relay.settings import Superior as Settings
+from relay.store.alarms import AlarmRow
 from relay.store.errors import StoreError
 from relay.store.superiors import Kept, PasswordRow, SuperiorStore
 from relay.store.terminals import KnownTerminal
@@ -393,4 +395,17 @@ class Superiors:
             for bit in begun:
                 entry = superior.alarm_types.get(bit)
                 if entry is not None:
-                    superior.alarm(vehicle, entry, body, bit)
+                    if bit == AREA_IN_OUT and entry.warn_type == ENTERED_AREA and left_area(body):
+                        entry = LEFT_AREA
+                    superior.alarm(vehicle, entry, unix_time(body))
+
+    def safety_alarm(self, what: str, row: AlarmRow) -> None:
+        """An active-safety alarm (``core.alarms`` watches for it): 0x1402 when it begins. States come by the positions themselves."""
+        vehicle = self._vehicles.get(row.key)
+        if what != "begin" or row.late or row.kind in STATES or vehicle is None:
+            return
+        for superior in vehicle.superiors:
+            table = superior.alarm_types
+            entry = table.get(f"{row.kind}.{row.code}") or table.get(f"{row.kind}.*")
+            if entry is not None:
+                superior.alarm(vehicle, entry, int(row.began))

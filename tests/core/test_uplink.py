@@ -23,6 +23,7 @@ from relay.jt809.messages.link import LinkReportRequest, SerialNotice, SerialNum
 from relay.jt809.messages.platform import PlatformInfo, PostQuery, ResendRequestDown
 from relay.jt809.messages.supervision import CarInfoRequest, EmergencyRequest, ListenRequest, PhotoRequest, RecorderRequest, TextRequest
 from relay.jt809.messages.video import LiveRequest
+from relay.store.alarms import AlarmRow
 from relay.store.superiors import PasswordRow
 from relay.store.terminals import KnownTerminal
 from tests.core.fakes import WALL, Device, Rows
@@ -356,6 +357,22 @@ def test_alarms_are_told_when_they_begin(scene: Scene) -> None:
         assert plate == PLATE
 
 
+def test_active_safety_alarms_are_told_when_they_begin(scene: Scene) -> None:
+    row = AlarmRow(
+        "1", scene.device.phone.lstrip("0"), "adas", 1, 0, "forward collision", 2, WALL, None, WALL, False, 22.5, 113.9, 50.0, "x", None, 0, "", None, {},
+        None, "", "",
+    )  # fmt: skip
+    tell = scene.world.superiors.safety_alarm
+    tell("begin", row)
+    tell("end", row)
+    for other in (row._replace(late=True), row._replace(kind="terminal"), row._replace(code=9)):
+        tell("begin", other)
+    tell("begin", row._replace(kind="tpms", code=3))
+    for peer in scene.peers():
+        alarms: list[Any] = [business.data for _, business in peer.read()]
+        assert [(alarm.warn_type, alarm.warn_time) for alarm in alarms] == [(0x0011, WALL), (0x0013, WALL)]
+
+
 def test_alarms_wait_too(scene: Scene) -> None:
     scene.old.lose()
     report(scene.device, 1, alarm=1)
@@ -366,7 +383,8 @@ def test_alarms_wait_too(scene: Scene) -> None:
 
 
 def test_the_table_of_alarms_can_be_changed() -> None:
-    table = alarm_table(["1=0", "4=0x00FF", "0=14"])
+    table = alarm_table(["1=0", "4=0x00FF", "0=14", "dsm.4=0x0010", "adas.1=0"])
+    assert table["dsm.4"].warn_type == 0x10 and "adas.1" not in table
     assert 1 not in table and table[4].warn_type == 0xFF and table[0] == (14, "紧急报警")
 
 
