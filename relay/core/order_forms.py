@@ -305,7 +305,10 @@ def _route(area: _Area) -> dict[str, Any]:
         raise NotPossibleError(f"{area.where}: points are a list of turning points")
     made = []
     for place, given in enumerate(points):
-        where, point = f"{area.where}.points[{place}]", dict(given)
+        where = f"{area.where}.points[{place}]"
+        if not isinstance(given, Mapping):
+            raise NotPossibleError(f"{where}: a turning point has latitude and longitude")
+        point = dict(given)
         lat, lon, south, west = _degrees(where, point, "latitude", "longitude")
         flags = south << 2 | west << 3
         one: dict[str, Any] = {

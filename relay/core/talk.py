@@ -361,10 +361,11 @@ class Talks:
         if talk is None:
             return False
         sims = [call.sim for call in talk.calls]
+        up, down = (sum(call.as_dict()[name] for call in talk.calls) for name in ("bytes_in", "bytes_out"))
         talk.finish(why)
         if self._record is not None:
-            seconds = self.wall() - talk.since
-            self._record(talk.who, "talk", ",".join(sims)[:200], f"{talk.mode} ended after {seconds:.0f} s: {why}")
+            words = f"{talk.mode} ended after {self.wall() - talk.since:.0f} s: {why}; {up} bytes from, {down} to the terminals"
+            self._record(talk.who, "talk", ",".join(sims)[:200], words)
         self.events.publish("talk.ended", id=talk.id, mode=talk.mode, who=talk.who, reason=why)
         return True
 

@@ -41,7 +41,7 @@ TALK, LISTEN, BROADCAST = "talk", "listen", "broadcast"
 DATA_TYPES = {TALK: AvDataType.TALK, LISTEN: AvDataType.LISTEN, BROADCAST: AvDataType.BROADCAST}
 
 SETTLE_S = 3.0  #: after connecting: a terminal that has sent nothing by then is a silent one
-DOWN_CLOSE_S = 3.0  #: after 0x9102: a connection that brings nothing is closed by us then
+QUIET_LOOK_S = 5.0  #: how often it is looked whether the terminal still sends
 
 
 class CallState(enum.Enum):
@@ -241,6 +241,21 @@ class Call:
             quirks.learn(self.sim, "sim_bytes", link.sim_bytes)
         if self.uplink.voice is not None and self.uplink.config is not None and self.mode == TALK:
             quirks.learn(self.sim, "talk.voice", self.uplink.voice.as_dict())
+        self._quiet(link.packets, self._owner.clock.seconds())
+
+    def _quiet(self, packets: int, since: float) -> None:
+        """CONNECTED: a terminal that has sent and does no longer is gone, though its connection looks alive (a tunnel, a dead battery)."""
+        self._timer = None
+        link, now = self.link, self._owner.clock.seconds()
+        if link is None or self.state is not CallState.CONNECTED:
+            return
+        if link.packets != packets or self.mode == BROADCAST or not packets:
+            packets, since = link.packets, now
+        elif now >= since + self._owner.media.silent_timeout_s:
+            self._say_close()
+            self._over(f"the terminal has sent nothing for {now - since:.0f} s")
+            return
+        self._timer = self._owner.clock.callLater(QUIET_LOOK_S, self._quiet, packets, since)
 
     def lost(self, link: TalkLink, reason: str) -> None:
         """Its connection is gone."""

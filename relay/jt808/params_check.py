@@ -43,6 +43,8 @@ PERIODS = 4
 
 def number(name: str | int) -> int:
     """The id that a name or number means: 1, "1", "0x0001", "heartbeat_interval". ``FieldError`` for what is none."""
+    if isinstance(name, bool) or not isinstance(name, int | str):
+        raise FieldError("id", f"{name!r} is neither a number nor a name")
     if isinstance(name, int):
         if 0 <= name <= 0xFFFFFFFF:
             return name
@@ -59,12 +61,12 @@ def number(name: str | int) -> int:
 def entry(fields: Mapping[str, Any], edition: int) -> Entry:
     """The parameter that these fields describe, checked. ``FieldError`` says what is wrong."""
     given = dict(fields)
-    named = given.pop("name", None)
+    named: Any = given.pop("name", None)
     told = given.pop("id", None)
     if named is None and told is None:
         raise FieldError("id", "is missing (or a name)")
-    key = number(told if told is not None else str(named))
-    if told is not None and named is not None and number(str(named)) != key:
+    key = number(told if told is not None else named)
+    if told is not None and named and number(named) != key:
         raise FieldError("name", f"{named} is not 0x{key:04X}")
     for shown_only in ("hex", "label", "english", "unit", "note"):  # what a list of ours has beside the value may come back with it
         given.pop(shown_only, None)

@@ -38,6 +38,7 @@ class TalkProtocol(Protocol):
         self.peer = f"{self.host}:{getattr(peer, 'port', 0)}"
         if ISSLTransport.providedBy(self.transport):
             self.transport_name = "tls"
+        self.transport.setTcpKeepAlive(True)  # a broadcast's terminal sends nothing: only the kernel notices that it is gone
         self.transport.setTcpNoDelay(True)  # small packets that must not wait for each other
         wire = _Wire(self)
         self._link = self._server.talks.connected(wire, self.port)

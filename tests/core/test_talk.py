@@ -432,6 +432,20 @@ def test_a_lost_connection_ends_it_and_the_page_hears_why() -> None:
     studio.end()
 
 
+def test_a_terminal_that_falls_silent_is_given_up() -> None:
+    studio = Studio(silent_timeout_s=10)
+    device = studio.online()
+    _talk, page, wire = studio.talking(device)
+    for _ in range(20):
+        wire.say()
+        studio.run(1, 0.5)
+    assert page.finished == ""
+    studio.run(25, 0.5)
+    assert page.finished.startswith("the terminal has sent nothing for")
+    assert 4 in [message.command for message in told_to_close(device)]
+    studio.end()
+
+
 def test_a_terminal_that_goes_on_is_told_again_and_cut_off() -> None:
     studio = Studio()
     device = studio.online()
