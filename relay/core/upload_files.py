@@ -14,7 +14,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
+from twisted.logger import Logger
 from twisted.python.failure import Failure
+
+log = Logger()
 
 PENDING_BYTES = 1 << 20  #: some tenths of a second of the fastest terminal
 NAME_MAX = 120  #: bytes of a stored name; file systems take 255
@@ -123,6 +126,8 @@ class Incoming:
         self._writing = False
         problem = failure.value
         full = isinstance(problem, OSError) and problem.errno in (errno.ENOSPC, errno.EDQUOT)
+        if not full:
+            log.error("{path} cannot be written: {problem}", path=str(self.path), problem=str(problem))
         self._pending, self._pending_bytes = [], 0
         self._given_up = True
         self._in_thread(self._abandon)

@@ -35,7 +35,7 @@ from twisted.python.failure import Failure
 from relay.core.events import iso_time
 from relay.core.link import NoReplyError, RefusedError, RequestError, TerminalOfflineError
 from relay.core.stored import Criteria
-from relay.core.upload_files import DISK_FULL, Incoming, sha256_of, stored_name
+from relay.core.upload_files import DISK_ERROR, DISK_FULL, Incoming, sha256_of, stored_name
 from relay.errors import RelayError
 from relay.hub.merge import DelayedCall
 from relay.jt808.messages.base import Body
@@ -340,6 +340,7 @@ class Upload:
         def wrote(more: int) -> None:
             kept.size += more
             owner.used += more
+            owner.took(self.sim, self.channel, self.facts.who, more)
             kept.received = owner.wall()
             self._moved = self._now()
             self._nudges = 0
@@ -380,6 +381,8 @@ class Upload:
         self._owner.tell("upload.file", self, file=name, size=stored.size, complete=stored.complete, problem=stored.problem)
         if stored.problem in (DISK_FULL, QUOTA):
             self.hold(stored.problem)
+        elif stored.problem == DISK_ERROR:
+            self._fail(DISK_ERROR, "The file cannot be written; the log says why.")
         self.save()
         if self._finish_with is not None and not self.open:
             self._finish(*self._finish_with)

@@ -86,6 +86,8 @@ class Uploads:
         self.in_thread = in_thread
         self.counts: Counter[str] = Counter()
         self.used = 0  #: bytes of all tasks on the disk
+        #: told of bytes that a terminal has sent: (sim, channel, who asked, bytes); for budgets
+        self.took: Callable[[str, int, str, int], None] = lambda sim, channel, who, count: None
         self._rows = rows
         self._resolver = resolver
         self._derive = derive

@@ -324,6 +324,24 @@ def test_a_disk_that_fills_up_in_the_middle_loses_that_file_only(site: Site, mon
     assert [(each.name, each.complete) for each in task.facts.files.values()] == [("one", True), ("two", False)]
 
 
+def test_a_folder_that_cannot_be_written_fails_it_at_once(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    task = site.uploading()
+
+    def forbidden(*_: Any) -> None:
+        raise PermissionError(errno.EACCES, "not allowed")
+
+    monkeypatch.setattr(Incoming, "_write", forbidden)
+    assert send(task, b"more", b"two") == "disk_error"
+    assert (task.state, task.facts.reason) == (State.FAILED, "disk_error")
+
+
+def test_bytes_are_told_to_who_counts_them(site: Site) -> None:
+    told: list[tuple[str, int, str, int]] = []
+    site.uploads.took = lambda *words: told.append(words)
+    send(site.uploading(who="ann"), b"hello")
+    assert told == [(SIM, 1, "ann", 5)]
+
+
 def test_what_a_full_disk_took_of_a_piece_is_not_counted(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     task = site.uploading()
 
