@@ -45,7 +45,7 @@ def test_a_player_of_an_idle_channel_starts_it_and_decodes_picture_and_aac(relay
     assert (streams["video"]["codec_name"], streams["video"]["width"], streams["video"]["height"]) == ("h264", 352, 288)
     assert streams["audio"]["codec_name"] == "aac"
     ffmpeg = [need("ffmpeg"), "-v", "warning", "-xerror", "-t", "3", "-i"]
-    done = run(*ffmpeg, rtmp(relay, f"{PHONE}_2_main"), "-f", "framecrc", "-", check=False)
+    done = run(*ffmpeg, rtmp(relay, f"{PHONE}_2_sub"), "-f", "framecrc", "-", check=False)
     assert (done.returncode, done.stderr) == (0, "")
     pictures = sum(line.startswith("0,") for line in done.stdout.splitlines())
     assert pictures >= 70, done.stdout
