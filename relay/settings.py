@@ -220,6 +220,7 @@ class Store:
     directory: str = a_text("", "directory")  #: of the signing key and of files; empty = beside the SQLite file, else jt1078relay-data
     alarms_days: int = a_number(365, 0)  #: alarms and their files older than that are deleted; 0 = kept
     positions_days: int = a_number(90, 0)  #: rows older than that are deleted; 0 = kept
+    traffic_days: int = a_number(400, 0)  #: what the SIMs' data was spent on
     audit_days: int = a_number(365, 0)
     multimedia_days: int = a_number(90, 0)  #: pictures, sound and films of 0x0801, with their files
     multimedia_max_bytes: int = a_number(10 << 30, 1)  #: of all of them; the oldest go first
@@ -243,6 +244,20 @@ class Attachments:
     queue_age_s: float = a_number(86400.0, 1.0)  #: a terminal that does not come online for so long is not asked any more
     accept_s: float = a_number(172800.0, 60.0)  #: files that were asked for may come so long afterwards
     connections_max: int = a_number(1000, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """Data of the terminals' SIMs, and how long a view lasts."""
+
+    day_bytes: int = a_number(0, 0)  #: each SIM's, both ways; 0 = no budget. A terminal may have its own
+    month_bytes: int = a_number(0, 0)
+    warn_percent: int = a_number(80, 0, 100)  #: of either spent: an event; 0 = none
+    sub_percent: int = a_number(90, 0, 100)  #: of either spent: the sub stream only; 0 = never
+    refuse: bool = True  #: all of it spent: streams end and are refused, no files are fetched
+    exempt: tuple[str, ...] = texts("purpose")  #: who is never cut: "superior", "recorder", "viewer", "push", "api", "playback"
+    view_s: int = a_number(0, 0)  #: a view ends after so long unless somebody says that they are still watching; 0 = never
+    view_ask_s: int = a_number(60, 5)  #: they are asked so long before
 
 
 @dataclass(frozen=True, slots=True)
@@ -410,6 +425,7 @@ class Settings:
     auth: Auth = field(default_factory=Auth)
     store: Store = field(default_factory=Store)
     attachments: Attachments = field(default_factory=Attachments)
+    budget: Budget = field(default_factory=Budget)
     limits: Limits = field(default_factory=Limits)
     log: Log = field(default_factory=Log)
     metrics: Metrics = field(default_factory=Metrics)

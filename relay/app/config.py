@@ -416,6 +416,13 @@ def _file_kind(reader: _Reader, path: str, value: str) -> str:
     return value
 
 
+def _purpose(reader: _Reader, path: str, value: str) -> str:
+    purposes = ("superior", "recorder", "viewer", "push", "api", "playback")
+    if value not in purposes:
+        reader.fault(path, f"must be of {', '.join(purposes)}, not {_shown(value)}")
+    return value
+
+
 def _channel(reader: _Reader, path: str, value: str) -> str:
     if not re.fullmatch(r"[0-9]{1,3}", value) or not 1 <= int(value) <= 255:
         reader.fault(path, f'must be channels as texts: ["1", "2"], not {_shown(value)}')
@@ -529,6 +536,7 @@ _CHECKS = {
     "alarm": _alarm,
     "rule_terminal": _rule_terminal,
     "channel": _channel,
+    "purpose": _purpose,
     "file_kind": _file_kind,
     "host": _host,
     "name": _name,

@@ -84,6 +84,7 @@ from relay.store.store import Store
 from relay.store.superiors import NAME as SUPERIORS
 from relay.store.superiors import SuperiorStore
 from relay.web.connection import SinkMaker
+from relay.web.media import tell_player
 from relay.web.metrics import Figures
 from relay.web.site import WebParts, make_site
 from relay.web.superior_figures import superior_figures
@@ -172,6 +173,7 @@ class Parts:
         self.superiors = self._superiors()
         self.video_uplink = self._video_uplink()
         self.records.take_pictures(self.orders)
+        self.records.watch_streams(self.live, self.registry, tell_player)
         self.ptz = Ptz(self.terminals, clock, self.events, settings.terminals.ptz_hold_s, self.audit.record)
         self.accounts = Accounts(store.users, signer, clock, time.time, store.changes)
         dialler = Dialler(reactor, clock, Fence(settings.rtmp.push_allow))
@@ -226,6 +228,8 @@ class Parts:
                 positions=self.records.positions,
                 alarms=self.records.alarms,
                 attachments=self.records.attachments if port else None,
+                budget=self.records.budget,
+                views=self.records.views,
                 recordings=self.recorder,
                 pushes=self.pushes,
             )

@@ -26,15 +26,20 @@ from relay.core.alarm_rules import Rules
 from relay.core.alarms import Alarms
 from relay.core.attachments import Attachments
 from relay.core.audit import Audit
+from relay.core.budget import Budget, day_of
 from relay.core.events import Events
+from relay.core.live import Live
 from relay.core.orders import Orders
 from relay.core.retention import Kept, Retention, by_time
 from relay.core.terminal_state import Terminal
 from relay.core.terminals import Terminals
 from relay.core.tracks import Tracks, delete_old_positions
+from relay.core.views import Tell, Views
+from relay.hub.registry import Registry
 from relay.net.attachments import AttachmentFactory
 from relay.settings import Settings
 from relay.store.store import Store
+from relay.store.traffic import delete_old as delete_old_traffic
 
 log = Logger(namespace="relay.app")
 
@@ -46,6 +51,10 @@ class Records:
         """``port``: the one that terminals send files to; 0 = none."""
         self._settings = settings
         self._port = port
+        self._clock = clock
+        self._store = store
+        self._events = events
+        self._terminals = terminals
         self.audit = audit
         self.positions = Tracks(store.positions, clock, time.time)
         self.alarms = Alarms(store.alarms, clock, events, time.time)
@@ -71,6 +80,7 @@ class Records:
             [
                 Kept("positions", kept.positions_days, delete_old_positions),
                 Kept("alarms", kept.alarms_days, run=self.attachments.delete_old),
+                Kept("days of traffic", kept.traffic_days, lambda connection, before, rows: delete_old_traffic(connection, day_of(before), rows)),
                 Kept("audit rows", kept.audit_days, by_time("audit")),
                 Kept("multimedia", kept.multimedia_days, store.multimedia.delete_old),
             ],
@@ -89,11 +99,19 @@ class Records:
 
         self.rules.snapshot = snapshot
 
+    def watch_streams(self, live: Live, registry: Registry, tell: Tell) -> None:
+        """Count what streams cost, and who watches them."""
+        settings, clock = self._settings, self._clock
+        self.budget = Budget(settings.budget, self._store.traffic, live, registry, self._terminals, clock, self._events, time.time)
+        self.views = Views(settings.budget, registry, clock, self._events, self.audit, tell)
+        self.attachments.meter = self.budget
+
     def start(self) -> None:
         """Read what the last run left, look after it from now on."""
         self.pool.start()
         self.retention.start()
-        for waiting in (self.alarms.start(), self.attachments.start() if self._port else None):
+        self.views.start()
+        for waiting in (self.alarms.start(), self.budget.start(), self.attachments.start() if self._port else None):
             if waiting is not None:
                 waiting.addErrback(self._failed)
 
@@ -103,6 +121,7 @@ class Records:
     def close(self) -> None:
         """Ask for nothing more, take nothing more."""
         self.retention.stop()
+        self.views.stop()
         self.attachments.stop()
         self.attachment_server.close()
 
@@ -111,6 +130,7 @@ class Records:
         self.pool.stop()
         await self.positions.stop()
         await self.alarms.stop()
+        await self.budget.stop()
         await self.audit.stop()
 
     def gauges(self) -> dict[str, tuple[str, Callable[[], float]]]:
@@ -129,6 +149,8 @@ class Records:
         return {
             "alarms_lost": ("Alarms that the store did not take", lambda: self.alarms.batch.lost),
             "alarms_suppressed": ("Alarms beyond what one terminal may raise in a minute", lambda: self.alarms.counts["suppressed"]),
+            "traffic_bytes": ("Bytes of terminals that were counted: media, signalling, files", lambda: self.budget.counted),
+            "budget_refused": ("Streams refused since a SIM's data budget was spent", lambda: self.budget.refused),
             "positions_stored": ("Positions stored", lambda: self.positions.batch.stored),
             "positions_lost": ("Positions that the store did not take", lambda: self.positions.batch.lost),
             "audit_lost": ("Rows of the audit that the store did not take", lambda: self.audit.batch.lost),

@@ -17,6 +17,7 @@ alarm.begin, alarm.end        an alarm of a terminal began or ended; ``alarm`` i
 alarm.flood                   alarm: a terminal raises more alarms a minute than are kept
 alarm.acknowledged            somebody has seen it
 alarm.files, alarm.file       how far the files of an alarm are; one of them is here
+budget.warn, .sub, .spent     a terminal's data budget is nearly spent, good for the sub stream only, spent; budget.renewed
 rule.fired, rule.failed       a rule acted on an alarm; what it could not do
 terminal.updated              attributes or channels became known
 terminal.message              a message that a person may wait for: driver, waybill, answer to a question; ``id``, ``message``, ``fields``
@@ -91,6 +92,9 @@ ALARMS = frozenset(
         "terminal.flapping",
         "terminal.alarm",
         "alarm.begin",
+        "budget.warn",
+        "budget.sub",
+        "budget.spent",
         "alarm.flood",
         "terminal.refused",
         "stream.not_stopped",

@@ -53,6 +53,10 @@ NAMES = {
     "viewer.ended": "on_stop",
     "alarm.begin": "on_alarm",
     "alarm.end": "on_alarm",
+    "budget.warn": "on_budget",
+    "budget.sub": "on_budget",
+    "budget.spent": "on_budget",
+    "budget.renewed": "on_budget",
     "relay.started": "on_server_started",
     "relay.stopping": "on_server_stopping",
 }

@@ -94,6 +94,8 @@ class Live:
         self.unidentified: Callable[[str], int] = lambda host: 0
         #: why a channel must not be asked for now, though somebody wants it: a recording of it plays back, and its terminal does not do both
         self.held_back: Callable[[StreamKey], str] = lambda key: ""
+        #: (channel, "main" | "sub" | "", purpose) -> which stream it may be, or why none: the SIM's data budget
+        self.allowance: Callable[[StreamKey, str, str], tuple[str, StartFailed | None]] = lambda key, stream, purpose: (stream, None)
         self._channels: OrderedDict[StreamKey, LiveChannel] = OrderedDict()
         self._by_sim: dict[str, dict[int, LiveChannel]] = {}  #: the same: ten thousand terminals may come back within seconds
         self._loss_report_s = loss_report_s
@@ -146,6 +148,8 @@ class Live:
             problem = failures.too_many(self.media.connections_max)
         elif running is None and (held := self.held_back(key)):
             problem = failures.playback_running(key.sim, number, held)
+        if problem is None:
+            stream, problem = self.allowance(key, stream, purpose)
         if problem is not None:
             self.failed(key, problem)
             return fail(problem)
@@ -182,6 +186,10 @@ class Live:
     def channel(self, sim: str, channel: int) -> LiveChannel | None:
         """The machine of a channel, if it was ever used."""
         return self._channels.get(StreamKey(phone_key(sim), channel, LIVE))
+
+    def of_terminal(self, sim: str) -> list[LiveChannel]:
+        """The machines of a terminal's channels that are not idle."""
+        return [machine for machine in self._by_sim.get(phone_key(sim), {}).values() if machine.state is not State.IDLE]
 
     def traces(self, sim: str, channel: int) -> list[dict[str, Any]]:
         """The last starts of a channel, newest first."""

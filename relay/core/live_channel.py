@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import enum
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -73,6 +73,7 @@ class LiveChannel:
         self.key = key
         self.state = State.IDLE
         self.leases: set[Lease] = set()  #: of those who wait, too
+        self.order: dict[Lease, None] = {}  #: the same, the first first: whose purpose a stream's data is spent for
         self.trace: Trace | None = None  #: of the present or last start
         self.traces: deque[Trace] = deque(maxlen=TRACES_KEPT)
         self.asked_stream = ""  #: "main" or "sub" of the last 0x9101 or switch; "" = never asked
@@ -129,6 +130,7 @@ class LiveChannel:
         deferred: Deferred[Lease] = Deferred(lambda _: self._give_up(waiter))
         waiter = Waiter(lease, deferred, self.now(), watch)
         self.leases.add(lease)
+        self.order[lease] = None
         self._waiters.append(waiter)
         waiter.call = self._owner.clock.callLater(timeout_s, self._expire, waiter)
         if self.state is State.STOPPING:
@@ -159,7 +161,7 @@ class LiveChannel:
 
     def release(self, lease: Lease) -> None:
         """A lease is no longer wanted."""
-        self.leases.discard(lease)
+        self._drop(lease)
         self._tell_viewer(lease, "viewer.ended")
         if self.leases:
             self._arbitrate()
@@ -167,6 +169,17 @@ class LiveChannel:
             if lease.stream is not None and self.state is State.RUNNING:
                 self._tell("stream.unwatched")
             self._unwanted()
+
+    def _drop(self, lease: Lease) -> None:
+        self.leases.discard(lease)
+        self.order.pop(lease, None)
+
+    def step_down(self, but: Sequence[str]) -> None:
+        """The sub stream must do for all, except for these purposes."""
+        for lease in self.leases:
+            if lease.purpose not in but and lease.wants != SUB:
+                lease.wants = SUB
+        self._arbitrate()
 
     def _tell(self, event: str, **fields: object) -> None:
         self._owner.events.publish(event, sim=self.key.sim, channel=self.key.channel, **fields)
@@ -229,7 +242,7 @@ class LiveChannel:
 
     def _fail(self, waiter: Waiter, problem: StartFailed) -> None:
         self._forget_waiter(waiter)
-        self.leases.discard(waiter.lease)
+        self._drop(waiter.lease)
         waiter.lease.end(problem.code)
         if problem.trace is not None and not problem.trace.failure:
             problem.trace.failure = problem.code
@@ -244,7 +257,7 @@ class LiveChannel:
         """Nobody has it any more, whether they still waited or not."""
         self._fail_all(failures.ended(self.key.sim, self.key.channel, why, self.trace))
         for lease in list(self.leases):
-            self.leases.discard(lease)
+            self._drop(lease)
             lease.end(why)
 
     def _forget_waiter(self, waiter: Waiter) -> None:

@@ -110,6 +110,8 @@ class Playbacks:
             problem = failures.too_many(PLAYBACKS_MAX)
         else:
             problem = self._conflict(key, terminal, replace)
+        if problem is None:
+            _, problem = self.live.allowance(key, "", "playback")
         if problem is not None:
             self.failed(key, problem)
             return fail(problem)

@@ -26,7 +26,7 @@ from relay.hub.formats import Options
 from relay.hub.merge import Clock, DelayedCall, Merge
 from relay.hub.muxers import MUXERS, MakeMuxer, unsupported
 from relay.hub.seams import Ingest, Transcoders
-from relay.hub.segments import Waits
+from relay.hub.segments import SegmentViewer, Waits
 from relay.hub.stream import Stream
 from relay.hub.viewer import Viewer
 from relay.identity import StreamKey, phone_key
@@ -136,6 +136,8 @@ class Registry:
         self.wall = wall
         self.derivations = derivations
         self.segment_waits = Waits()
+        #: (stream, viewer): told of every viewer that is closed
+        self.on_viewer_gone: Callable[[Stream, Viewer | SegmentViewer], None] | None = None
         self._streams: dict[StreamKey, Stream] = {}
         self._observers: list[Observer] = []
         self.refused = 0  #: connections not let in, in all
@@ -174,6 +176,16 @@ class Registry:
                 observer(event)
             except Exception:
                 _log.failure("observer of streams failed at {name} of {key}", name=name, key=str(key))
+
+    def viewer_gone(self, stream: Stream, viewer: Viewer | SegmentViewer) -> None:
+        """A viewer is closed; who hears of it must not keep the stream from going on."""
+        if self.on_viewer_gone is None:
+            return
+        try:
+            self.on_viewer_gone(stream, viewer)
+        except Exception:
+            self.unhandled += 1
+            _log.failure("hearing of a viewer's end failed")
 
     # sources ------------------------------------------------------------
 

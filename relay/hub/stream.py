@@ -587,8 +587,9 @@ class Stream:
         self._emit("viewers", str(self.viewer_count()))
         return viewer
 
-    def viewer_gone(self, viewer: object) -> None:
+    def viewer_gone(self, viewer: Viewer | SegmentViewer) -> None:
         """An output has let go of a viewer."""
+        self._registry.viewer_gone(self, viewer)
         if self.state is not StreamState.ENDED:
             self._emit("viewers", str(self.viewer_count()))
 
@@ -717,6 +718,10 @@ class Stream:
         """Every viewer now."""
         self._count()
         return [viewer.stats() for output in self._outputs.values() for viewer in output.viewers()]
+
+    def every_viewer(self) -> list[Viewer | SegmentViewer]:
+        """The viewers themselves."""
+        return [viewer for output in self._outputs.values() for viewer in output.viewers()]
 
     def kick(self, viewer_id: int) -> bool:
         """Close one viewer; False when there is none of that id."""

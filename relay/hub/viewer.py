@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from relay.hub.stats import ViewerStats
 
 if TYPE_CHECKING:
+    from relay.hub.formats import OutputFormat
     from relay.hub.output import Output
 
 #: what a sink may have to buffer itself; the rest of a burst stays shared and is sent from where it lies
@@ -180,6 +181,11 @@ class Viewer:
     def queue_bytes(self) -> int:
         """Live bytes that wait, here and in what the socket has not taken."""
         return self._queue_bytes + (len(self._rest) - self._offset + self._held if self._rest_counts else 0)
+
+    @property
+    def format(self) -> OutputFormat:
+        """What it gets."""
+        return self._output.format
 
     @property
     def sent_bytes(self) -> int:

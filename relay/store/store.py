@@ -19,6 +19,7 @@ from relay.store.quirks import QuirkStore
 from relay.store.schema import version
 from relay.store.sqlite import path_of, url_of
 from relay.store.terminals import TerminalStore
+from relay.store.traffic import TrafficStore
 from relay.store.uploads import UploadStore
 from relay.store.users import UserStore
 
@@ -33,6 +34,7 @@ class Store:
         self.audit = AuditStore(self.database)
         self.positions = PositionStore(self.database)
         self.alarms = AlarmStore(self.database)
+        self.traffic = TrafficStore(self.database)
         self.uploads = UploadStore(self.database)
         self.quirks = QuirkStore(self.database)
         self.multimedia = MultimediaStore(self.database)

@@ -452,6 +452,12 @@ def log_end(viewer: Viewer | SegmentViewer, cause: str) -> None:
     )  # fmt: skip
 
 
+def tell_player(viewer: Viewer | SegmentViewer, message: dict[str, Any]) -> None:
+    """A text message to a player that takes some: WS-fMP4 without ``ws=binary``."""
+    if isinstance(viewer, Viewer) and viewer.format.framing == "ws" and viewer.format.container == "mp4":
+        viewer.insert(frame(Opcode.TEXT, msgspec.json.encode(message)))
+
+
 def end_words(cause: str) -> str:
     """Why a stream ended, for people."""
     words = {

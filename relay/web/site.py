@@ -11,6 +11,7 @@ from relay.core.alarms import Alarms
 from relay.core.alias import Resolver
 from relay.core.attachments import Attachments
 from relay.core.audit import Audit
+from relay.core.budget import Budget
 from relay.core.events import Events
 from relay.core.hooks import Permit
 from relay.core.link import RequestError
@@ -27,6 +28,7 @@ from relay.core.terminals import Terminals
 from relay.core.tokens import Signer
 from relay.core.tracks import Tracks
 from relay.core.uploads import UploadError, Uploads
+from relay.core.views import Views
 from relay.errors import RelayError
 from relay.hub.registry import Registry
 from relay.settings import Settings
@@ -50,6 +52,7 @@ from relay.web.api_streams import StreamApi
 from relay.web.api_superiors import SuperiorApi
 from relay.web.api_talk import TalkApi
 from relay.web.api_terminals import TerminalApi, request_problem, store_problem
+from relay.web.api_traffic import TrafficApi
 from relay.web.api_uploads import Convert, UploadApi, upload_problem
 from relay.web.auth import Authenticator
 from relay.web.connection import SinkMaker
@@ -107,6 +110,8 @@ class WebParts:
     convert: Convert | None = None  #: makes an MP4 of a file; goes with ``uploads``
     multimedia: MultimediaStore | None = None
     attachments: Attachments | None = None
+    budget: Budget | None = None
+    views: Views | None = None
 
 
 def translate(error: BaseException) -> Problem | None:
@@ -169,6 +174,7 @@ class Web:
                     if parts.alarms is not None and parts.attachments is not None
                     else ()
                 ),
+                *(TrafficApi(parts.budget, parts.views, names, parts.audit).routes() if parts.budget is not None else ()),
                 *self._feed_routes(),
                 *self.media.routes(),
                 *self.hls.routes(),

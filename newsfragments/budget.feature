@@ -1,0 +1,1 @@
+Data of every SIM is counted by day, channel and purpose (`GET /api/v1/terminals/{sim}/traffic`), with day and month budgets that warn, step down to the sub stream and refuse (`[budget]`, `PUT /api/v1/terminals/{sim}/budget`, hook `on_budget`), and views that end unless somebody still watches (`budget.view_s`). See docs/budget.md.
