@@ -39,8 +39,10 @@ if TYPE_CHECKING:
 TAIL_MAX = 16384
 #: a packet that claims more takes the long way, which looks whether it may
 PACKET_MAX = 4096
-#: times in a row that nothing could be taken, after which the shortcut is given up: this terminal is of another kind
-MISSES_MAX = 32
+#: borrowing and giving back costs as much as the long way does for a picture or two, so it is worth while for so many packets in a row.
+WORTH_PACKETS = 8
+#: times in a row that it was not, after which the shortcut is given up: this terminal sends something else in between, sound mostly
+MISSES_MAX = 16
 
 _M = 0x800000  # the M bit in bytes 0-7 of a packet
 _NUMBER = 0xFFFF
@@ -115,7 +117,7 @@ class Shortcut:
 
     @property
     def useless(self) -> bool:
-        """It has met nothing ordinary for long."""
+        """It has been given back too soon for many times in a row."""
         return self._misses > MISSES_MAX
 
     def settle(self) -> None:
@@ -275,6 +277,10 @@ class Shortcut:
                     left = n - pos
                     if not usual or left > TAIL_MAX or (left < reach and left > header - 15 and (left >= header or data[pos + header - 15] >= 0x30)):
                         self.rest = data[pos:]
+                        if pos:
+                            read = data[:pos], at, pos, header, offset
+                            if keeps_reads:
+                                items[-1] = read
                         size -= left
                         tail = b""
                         answer = REST
@@ -283,7 +289,7 @@ class Shortcut:
                             self._middle_m = head & _M
                         elif ident in (last, atomic):
                             self._last_m = head & _M
-                        self._misses = 0 if word != word_before else self._misses + 1
+                        self._misses = 0 if word - word_before >= WORTH_PACKETS else self._misses + 1
                     else:
                         tail = data[pos:]
                 if answer and send is not None and merge.immediate:

@@ -290,6 +290,8 @@ class MediaProtocol(TwistedProtocol):
         shortcut, stream = self._shortcut, self._stream
         if answer == REST and shortcut is not None:
             rest, shortcut.rest = shortcut.rest, b""
+            if shortcut.useless:
+                self._give_up_shortcut()
             self._feed(rest, now)
         if answer != SENT and stream is not None:
             stream.done(now)
@@ -384,8 +386,6 @@ class MediaProtocol(TwistedProtocol):
         shortcut = self._shortcut
         if shortcut is not None:
             shortcut.count()
-            if shortcut.useless:
-                self._give_up_shortcut()
         packets = self.demuxer.packets
         if packets != self._packets_seen:
             self._packets_seen = packets

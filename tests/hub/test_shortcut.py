@@ -243,6 +243,23 @@ def test_sound_between_pictures() -> None:
     compare([b"".join(reads[at : at + 5]) for at in range(0, len(reads), 5)])
 
 
+def test_it_is_given_up_where_sound_comes_between_all_pictures() -> None:
+    way = Way(True)
+    camera = Camera()
+    way.read(camera.key())
+    for _ in range(20):
+        way.read(camera.picture())
+    assert way.protocol._shortcut is not None
+    shortcut = way.protocol._shortcut
+    for number in range(40):
+        way.short = False  # it is not looked for again
+        way.read(camera.picture() + camera.sound())
+        assert (way.protocol._shortcut is shortcut) == (number <= 16)
+    assert way.stream.shortcut is None
+    assert way.stream.frames == 61
+    way.protocol.connectionLost()
+
+
 def test_the_cache_is_bounded_as_ever() -> None:
     camera = Camera()
     reads = [camera.key()] + [camera.picture(2000) for _ in range(1500)]
