@@ -14,24 +14,22 @@ When the main link is lost while the subordinate one is up, 0x1007 goes out on t
 
 from __future__ import annotations
 
-import enum
 import random
 from collections import Counter, OrderedDict, deque
-from collections.abc import Iterator
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 from twisted.logger import Logger
 
 from relay.core.alarm_types import AlarmType, alarm_table
-from relay.core.events import iso_time
 from relay.core.outbox import POSITION, Outbox
 from relay.core.positions import block_2011, block_2019, tail_2019
 from relay.core.superior_link import SuperiorLink
+from relay.core.superior_state import WHILE_UP, State, link_options
+from relay.core.superior_view import view_of
 from relay.hub.merge import DelayedCall
-from relay.jt809.cipher import CipherKeys
 from relay.jt809.envelope import Business
-from relay.jt809.link import LINK_MESSAGES, LinkOptions, LoggedIn, LoginRefused, PeerCloses, Serials, SubLinkLost
+from relay.jt809.link import LINK_MESSAGES, LoggedIn, LoginRefused, PeerCloses, Serials, SubLinkLost
 from relay.jt809.mainlink import MainLink
 from relay.jt809.messages.alarms import AlarmReport
 from relay.jt809.messages.base import Body
@@ -53,24 +51,7 @@ UNDER_WAY_BYTES = 1 << 19  #: of supplements that are not acknowledged: more wou
 REGISTRATIONS_A_TICK = 50  #: 0x1201 after a login: ten thousand vehicles within forty seconds, positions in between
 RESEND_KEPT = 2000  #: messages that 0x9303 can ask for again
 BREAKS_KEPT = 1000
-#: settings that may change while the links are up
-WHILE_UP = frozenset({
-    "vehicles", "producer_id", "model_bytes", "passwords_in_envelope", "passwords_life_s", "passwords_overlap_s", "check_cross_domain", "alarms",
-    "alarm_types", "post_query_rules", "post_query_s", "responder", "responder_tel", "car_info", "queue_max", "queue_age_s", "supplement_rate",
-    "reconnect_s", "reconnect_max_s",
-})  # fmt: skip
 LAST_WORDS_S = 1.0  #: at the end, for what is under way to arrive
-
-
-class State(enum.Enum):
-    """See the module's table."""
-
-    STOPPED = "stopped"
-    DOWN = "down"
-    LOGIN = "login"
-    MAIN_UP = "main_up"
-    BOTH_UP = "both_up"
-    SUB_ONLY = "sub_only"
 
 
 class Superior:
@@ -110,21 +91,7 @@ class Superior:
         self.settings = settings
         self.edition = settings.edition
         self.body_edition = settings.body_edition or settings.edition
-        keys = CipherKeys(settings.m1, settings.ia1, settings.ic1) if settings.m1 or settings.ia1 or settings.ic1 else None
-        major, minor, revision = map(int, settings.version.split("."))
-        self.options = LinkOptions(
-            edition=settings.edition,
-            body_edition=settings.body_edition,
-            access_code=settings.access_code,
-            user_id=settings.user_id,
-            password=settings.password,
-            keys=keys,
-            encrypt=settings.encrypt,
-            version=(major, minor, revision),
-            heartbeat_s=settings.heartbeat_s,
-            timeout_s=settings.timeout_s,
-            login_timeout_s=settings.login_timeout_s,
-        )
+        self.options = link_options(settings)
         self.serials = Serials(self.edition)
         self.outbox.limit(settings.queue_max, settings.queue_age_s)
         self.alarm_types = alarm_table(settings.alarm_types) if settings.alarms else {}
@@ -563,40 +530,6 @@ class Superior:
                 seconds += overlap
         return dropped, breaks, seconds
 
-    def _links(self) -> Iterator[tuple[str, SuperiorLink | None]]:
-        yield "main", self.main
-        yield "sub", self.sub
-
     def as_dict(self) -> dict[str, Any]:
         """Everything, in JSON's types; no secrets."""
-        settings = self.settings
-        links: dict[str, Any] = {}
-        for name, link in self._links():
-            links[name] = None if link is None else {
-                "peer": link.wire.peer, "up": link.up, "bytes_in": link.core.bytes_in, "bytes_out": link.core.bytes_out,
-                "frames_in": link.core.frames_in, "frames_out": link.core.frames_out, "dropped": dict(link.core.errors), "under_way": len(link.under_way),
-            }  # fmt: skip
-        outbox = self.outbox.counts
-        return {
-            "name": self.name,
-            "host": settings.host,
-            "port": settings.port,
-            "edition": self.edition,
-            "encrypted": settings.encrypt,
-            "state": self.state.value,
-            "state_since": iso_time(self.state_since),
-            "problem": self.problem if self.state in (State.DOWN, State.STOPPED, State.SUB_ONLY, State.LOGIN) else "",
-            "attempts": self.attempts,
-            "next_attempt": iso_time(self.next_attempt) if self.next_attempt is not None else None,
-            "announced": self.announced(),
-            "links": links,
-            "vehicles": sum(1 for _ in self.hub.vehicles_of(self)),
-            "queue": {
-                "waiting": self.outbox.waiting, "queued": outbox["queued"], "sent": outbox["sent"], "dropped_age": outbox["dropped: age"],
-                "dropped_full": outbox["dropped: full"], "dropped_store": outbox["dropped: store"],
-            },
-            "passwords_age_s": round(self.hub.passwords.age_s(self.name)),
-            "requests": self.hub.requests.open_count(self.name),
-            "counts": dict(self.counts),
-            "received": {f"0x{kind:04X}": count for kind, count in sorted(self.received.items())},
-        }  # fmt: skip
+        return view_of(self)

@@ -69,8 +69,9 @@ class Passwords:
         return row.home, row.cross_domain
 
     def age_s(self, superior: str) -> float:
-        """How old the pair is."""
-        return max(0.0, self._wall() - self._pairs[superior].row.made_at)
+        """How old the pair is; 0 while what is kept has not been read."""
+        pair = self._pairs.get(superior)
+        return max(0.0, self._wall() - pair.row.made_at) if pair is not None else 0.0
 
     def renew_if_due(self, superior: str) -> bool:
         """Make a new pair when the present one has served its time; True: the superior is to be told."""
@@ -82,7 +83,9 @@ class Passwords:
 
     def renew(self, superior: str) -> None:
         """Make a new pair now; the present one stays valid for the overlap."""
-        pair = self._pairs[superior]
+        pair = self._pairs.get(superior)
+        if pair is None:
+            return  # what is kept has not been read; it is renewed then if it is due
         now = self._wall()
         old = pair.row
         pair.row = PasswordRow(new_password(), new_password(), now, old.home, old.cross_domain, now + pair.overlap_s)

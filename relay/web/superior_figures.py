@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from relay.core.superior import State, Superior
+from relay.core.superior import Superior
+from relay.core.superior_state import State
 from relay.core.superiors import Superiors
 
 Labelled = Mapping[str, tuple[str, str, bool, Callable[[], Mapping[str, float]]]]

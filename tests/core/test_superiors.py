@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from relay.core.superior import State
+from relay.core.superior_state import State
 from relay.core.superior_vehicles import goes_up
 from relay.core.superiors import UNKNOWN_LINKS_MAX
 from relay.jt808.messages.location import BatchLocation

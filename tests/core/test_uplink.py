@@ -395,6 +395,8 @@ def test_passwords_are_kept_renewed_and_overlap() -> None:
     now = 1000.0
     kept: dict[str, PasswordRow] = {}
     passwords = Passwords(lambda: now, kept.__setitem__)
+    passwords.renew("a")
+    assert passwords.age_s("a") == 0.0, "before what is kept has been read"
     passwords.add("a", 86400, 600)
     passwords.add("b", 86400, 600)
     home, cross = passwords.pair("a")
