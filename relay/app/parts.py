@@ -382,6 +382,7 @@ class Parts:
                 "h264_transcodes": ("Channels being transcoded from H.265 to H.264", lambda: self.derivations.count("h264")),
                 "mjpeg_channels": ("Channels given as motion JPEG", lambda: self.derivations.count("jpeg") + self.derivations.count("jpeg-keys")),
                 **self.records.gauges(),
+                "multimedia_waiting": ("Terminals' pictures that the store has not taken yet", lambda: self.multimedia.waiting),
                 "transcodes": ("Sound tracks being transcoded", lambda: len(self.transcoders.stats())),
             },
             counters={
@@ -400,6 +401,8 @@ class Parts:
                 "pictures_made": ("Single pictures made", lambda: self.derivations.pictures),
                 "derivations_refused": ("Transcodes of pictures refused for a limit", lambda: self.derivations.refused),
                 **self.records.counters(),
+                "multimedia_lost": ("Terminals' pictures that could not be kept", lambda: self.multimedia.counts["lost"]),
+                "quirks_unsaved": ("Changes of what is peculiar to terminals that the store did not take", lambda: self.quirks.unsaved),
                 "transcodes_refused": ("Sound tracks not transcoded for a limit", lambda: self.transcoders.refused),
                 "certificate_reloads": ("Certificates read again", lambda: sum(one.reloads for one in certificates)),
                 "certificate_failures": ("Certificates that could not be used when they changed", lambda: sum(one.failures for one in certificates)),
