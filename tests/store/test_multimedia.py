@@ -11,7 +11,6 @@ from relay.store.connection import Connection
 from relay.store.database import Database
 from relay.store.errors import StoreError
 from relay.store.multimedia import MediaFilter, MediaRow, MultimediaStore, count, get, name_of, save, select
-from relay.store.sqlite import connect
 
 NOON = 1_795_000_000.0
 
@@ -19,11 +18,6 @@ NOON = 1_795_000_000.0
 def row(number: int = 1, content: bytes = b"jpeg", sim: str = "13800138000", time: float = NOON, **more: int) -> MediaRow:
     made = MediaRow(sim, time, number, 0, more.get("media_format", 0), 0, 2, "", "", len(content), crc32(content))
     return made._replace(file=name_of(made))
-
-
-@pytest.fixture
-def connection(tmp_path: Path) -> Connection:
-    return connect(tmp_path / "relay.db", 5.0)
 
 
 def test_a_picture_is_kept_once(connection: Connection, tmp_path: Path) -> None:
@@ -36,7 +30,6 @@ def test_a_picture_is_kept_once(connection: Connection, tmp_path: Path) -> None:
     assert [number for number, _ in select(connection, MediaFilter(), 10)] == [2, 1]
     assert count(connection, MediaFilter(sim="1")) == 0
     assert len(list(tmp_path.rglob("*.part"))) == 0
-    connection.close()
 
 
 def test_names_are_ours_whatever_the_terminal_is_called() -> None:
@@ -49,7 +42,6 @@ def test_a_disk_that_does_not_take_it(connection: Connection, tmp_path: Path) ->
     with pytest.raises(StoreError, match="cannot be written"):
         save(connection, tmp_path / "file", row(), b"jpeg")
     assert count(connection, MediaFilter()) == 0
-    connection.close()
 
 
 def test_old_ones_and_too_many_go_with_their_files(connection: Connection, tmp_path: Path) -> None:
@@ -61,4 +53,3 @@ def test_old_ones_and_too_many_go_with_their_files(connection: Connection, tmp_p
     assert store.delete_old(connection, NOON + 2.5, 100) == 2
     assert [number for number, _ in select(connection, MediaFilter(), 10)] == [5, 4, 3]
     assert len(list(tmp_path.rglob("*.jpg"))) == 3
-    connection.close()

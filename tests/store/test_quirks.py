@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
+from relay.store.connection import Connection
 from relay.store.quirks import Profile, put, select
-from relay.store.sqlite import connect
 
 
-def test_profiles_are_written_changed_and_removed(tmp_path: Path) -> None:
-    connection = connect(tmp_path / "relay.db", 5.0)
+def test_profiles_are_written_changed_and_removed(connection: Connection) -> None:
     one = Profile("model", "厂家/M1", {"sim_bytes": 10}, {"talk.voice": {"pt": 6, "samples": 320, "hisi": False}})
     put(connection, one, 1.0)
     put(connection, Profile("terminal", "13800138000", {"marks": "wrong"}, {}), 2.0)
@@ -18,4 +15,3 @@ def test_profiles_are_written_changed_and_removed(tmp_path: Path) -> None:
     assert select(connection)[0] == one._replace(override={})
     put(connection, Profile("terminal", "13800138000", {}, {}), 4.0)
     assert [profile.name for profile in select(connection)] == ["厂家/M1"]
-    connection.close()
