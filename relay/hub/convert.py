@@ -4,7 +4,8 @@
     00 00 (00) 01, SPS or VPS    H.264 or H.265 byte stream          our muxer; paced by the SPS's own rate, else FPS
     ftyp, RIFF (AVI), 0x47 (TS), others                              PyAV (the extra ``media``): pictures as they are, sound as AAC
 
-Everything here blocks and is for a thread. The result is fragmented MP4 for our own muxer's files, and an ordinary one with its index in front from PyAV.
+Everything here blocks and is for a process of its own. With PyAV the result has its index in front, so that players know its length and can seek; what our own
+muxer wrote is fragmented MP4 without it.
 """
 
 from __future__ import annotations
@@ -63,8 +64,8 @@ def kind_of(head: bytes) -> str:
     return "other"
 
 
-def to_mp4(source: Path, target: Path) -> None:
-    """Write ``target``; raises UnsupportedFileError, OSError."""
+def to_mp4(source: Path, target: Path, index: bool = True) -> None:
+    """Write ``target``; raises UnsupportedFileError, OSError. ``index``: give it one, if PyAV is there."""
     with source.open("rb") as file:
         head = file.read(512)
         kind = kind_of(head)
@@ -73,8 +74,20 @@ def to_mp4(source: Path, target: Path) -> None:
             frames = _recorded(file) if kind == "jt1078" else _byte_stream(file, 98 if kind == "h264" else 99)
             with target.open("wb") as out:
                 _write(frames, out)
+            if index and importlib.util.find_spec("av") is not None:
+                _give_index(target)
             return
     _by_av(source, target, kind)
+
+
+def _give_index(target: Path) -> None:
+    """Write it again as an ordinary MP4; what FFmpeg does not like stays as it is."""
+    indexed = target.with_suffix(".indexed")
+    try:
+        _by_av(target, indexed, "mp4")
+        indexed.replace(target)
+    except UnsupportedFileError:
+        indexed.unlink(missing_ok=True)
 
 
 # --- our own ----------------------------------------------------------------------------------------------------------------

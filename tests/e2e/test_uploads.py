@@ -96,7 +96,8 @@ def test_a_terminal_sends_what_was_asked_for_and_it_plays_as_mp4(relay: Product,
     assert "416 Range" in fetch(relay, tmp_path / "none", url(relay, task["id"]), "-r", f"{file['size']}-")
     fetch(relay, tmp_path / "a.mp4", url(relay, task["id"]) + "?convert=mp4")
     streams = {stream["codec_type"]: stream for stream in probe_streams(tmp_path / "a.mp4", "-count_frames")}
-    assert (streams["video"]["codec_name"], streams["video"]["nb_read_frames"], streams["audio"]["codec_name"]) == ("h264", "125", "flac")
+    assert (streams["video"]["codec_name"], streams["video"]["nb_read_frames"]) == ("h264", "125")
+    assert streams["audio"]["codec_name"] in ("aac", "flac")  # with and without the extra ``media``
     assert decode_errors(tmp_path / "a.mp4") == ""
     assert {440, 880} <= set(loudest(tmp_path / "a.mp4", (330, 440, 660, 880)))
     listed = relay.api("GET", f"/uploads?sim={phone}&state=done")
