@@ -16,6 +16,7 @@ const SESSION_MS = 600000;    // how often the session is looked at, which keeps
 const PAGES = [
   { id: "live", role: "viewer", load: () => import("./page_live.js") },
   { id: "vehicles", role: "viewer", load: () => import("./page_vehicles.js") },
+  { id: "playback", role: "viewer", load: () => import("./page_playback.js") },
   { id: "streams", role: "viewer", load: () => import("./page_streams.js") },
   { id: "settings", role: "viewer", load: () => import("./page_settings.js") },
 ];

@@ -32,6 +32,8 @@ export class Player {
     this.stats = { bytes: 0, bytesAtTick: 0, kbps: 0, frames: 0, framesAtTick: 0, fps: 0, behind: 0, dropped: 0, reconnects: 0 };
     this.failures = 0;
     this.withoutSound = false;
+    this.ends = false;        // what is played comes to an end: nothing is tried again by itself
+    this.held = false;        // paused on purpose: that nothing comes is as it should be
     this.lastBytes = 0;
     this.ticker = setInterval(() => this.tick(), 500);
     video.addEventListener("error", () => {
@@ -214,10 +216,11 @@ export class Player {
     stats.framesAtTick = stats.frames;
     stats.dropped = quality ? quality.droppedVideoFrames : 0;
     if (this.state === "playing" || this.state === "stalled") {
+      if (this.held) this.lastBytes = now;
       const silent = (now - this.lastBytes) / 1000;
       if (silent > STALL_S) { this.silent = Math.round(silent); this.set("stalled"); }
       else if (this.state === "stalled") this.set("playing");
-      const frozen = this.video.currentTime === this.lastTime && !this.video.paused && silent < 1;
+      const frozen = this.video.currentTime === this.lastTime && !this.video.paused && !this.held && silent < 1;
       this.lastTime = this.video.currentTime;
       this.frozenFor = frozen ? (this.frozenFor || 0) + seconds : 0;
       if (this.frozenFor > SOUND_GONE_S && this.init?.audio && !this.withoutSound) {
@@ -241,7 +244,7 @@ export class Player {
     this.failure = failure;
     const wait = BACKOFF_S[Math.min(this.failures, BACKOFF_S.length - 1)];
     this.failures += 1;
-    this.retryAt = failure.final ? 0 : performance.now() + wait * 1000;
+    this.retryAt = failure.final || this.ends ? 0 : performance.now() + wait * 1000;
     this.set("failed");
   }
 

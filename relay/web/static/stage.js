@@ -3,9 +3,11 @@
 import { Tile } from "./tile.js";
 
 export class Stage {
-  constructor(fleet, onChange = () => {}) {
+  /** `empty()` says what stands there while nothing is shown. */
+  constructor(fleet, empty) {
+    this.emptyWords = empty;
     this.terminalOf = (sim) => fleet.get(sim);
-    this.changed = onChange;
+    this.changed = () => {};
     this.tile = new Tile(this, 0);
     this.element = this.tile.element;
     this.element.classList.add("alone");
@@ -13,6 +15,11 @@ export class Stage {
 
   show(sim, channel) {
     this.tile.open({ sim, channel });
+  }
+
+  /** Something that ends: `what.address()` gives its WebSocket. */
+  play(what) {
+    this.tile.open(what);
   }
 
   select() {}

@@ -13,7 +13,7 @@ export class Tile {
   constructor(wall, index) {
     this.wall = wall;
     this.index = index;
-    this.what = null;           // {sim, channel, stream}
+    this.what = null;           // {sim, channel, stream}, or with {address} a recording
     this.player = null;
     this.sound = false;
     this.element = make("section", { class: "tile", tabindex: "0" });
@@ -35,12 +35,14 @@ export class Tile {
     this.what = { stream: "", ...what };
     this.draw();
     this.player = new Player(this.video, () => this.address(), () => this.update());
+    this.player.ends = Boolean(what.address);
     this.player.start();
     this.wall.changed();
   }
 
   /** The URL with a fresh token: asked of the relay at each start, since tokens are short. */
   async address() {
+    if (this.what.address) return this.what.address();
     const { sim, channel, stream } = this.what;
     const play = await call("GET", `/terminals/${encodeURIComponent(sim)}/channels/${channel}/play${stream ? `?stream=${stream}` : ""}`);
     return play.urls.ws_mp4;
@@ -54,6 +56,11 @@ export class Tile {
     this.detailsOpen = false;
     this.draw();
     if (tell) this.wall.changed();
+  }
+
+  /** What is shown was stopped on purpose: no bytes are missed. */
+  hold(on) {
+    if (this.player) this.player.held = on;
   }
 
   setSound(on) {
@@ -79,8 +86,9 @@ export class Tile {
     this.element.classList.toggle("open", Boolean(this.what));
     this.video = null;
     if (!this.what) {
-      this.element.setAttribute("aria-label", t("empty"));
-      this.element.append(make("p", { class: "empty" }, t("empty")));
+      const words = this.wall.emptyWords?.() ?? t("empty");
+      this.element.setAttribute("aria-label", words);
+      this.element.append(make("p", { class: "empty" }, words));
       return;
     }
     this.video = make("video", { playsinline: true, muted: true, autoplay: true });
@@ -118,6 +126,7 @@ export class Tile {
     this.soundButton.replaceChildren(icon(this.sound ? "sound" : "mute"));
     this.soundButton.setAttribute("aria-pressed", String(this.sound));
     this.soundButton.title = this.sound ? t("mute") : t("sound");
+    this.streamButton.hidden = Boolean(this.what.address);
     this.streamButton.textContent = this.what.stream === "main" ? t("main_short") : t("sub_short");
     this.streamButton.title = this.what.stream === "main" ? t("sub") : t("main");
     this.detailsButton.setAttribute("aria-pressed", String(Boolean(this.detailsOpen)));

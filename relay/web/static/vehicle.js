@@ -70,7 +70,7 @@ export class Vehicle {
     this.stage?.close();
     this.photos?.close();
     this.camera?.halt();
-    this.stage = new Stage(this.fleet);
+    this.stage = new Stage(this.fleet, () => t("vh_choose"));
     this.head = make("div", { class: "head" });
     this.channels = make("div", {});
     this.starts = make("div", {});
