@@ -1,6 +1,7 @@
 // The shell of the console: who uses it, which page is shown, what is said of the connection. Each page is a module of its own.
 
 import { call, logOut, may, token, watchEvents, who, takeTokenFromAddress } from "./api.js";
+import { Bell } from "./bell.js";
 import { make, toast } from "./dom.js";
 import { Fleet } from "./fleet.js";
 import { currentLanguage, setLanguage, t } from "./i18n.js";
@@ -17,11 +18,13 @@ const PAGES = [
   { id: "live", role: "viewer", load: () => import("./page_live.js") },
   { id: "vehicles", role: "viewer", load: () => import("./page_vehicles.js") },
   { id: "playback", role: "viewer", load: () => import("./page_playback.js") },
+  { id: "alarms", role: "viewer", load: () => import("./page_alarms.js") },
   { id: "streams", role: "viewer", load: () => import("./page_streams.js") },
   { id: "settings", role: "viewer", load: () => import("./page_settings.js") },
 ];
 
 const fleet = new Fleet();
+const bell = new Bell(fleet, () => showBell());
 let shown = null, link = { state: "connecting", until: 0 };
 
 function words() {
@@ -31,7 +34,14 @@ function words() {
   $("nav").setAttribute("aria-label", t("pages"));
   $("language").textContent = currentLanguage() === "zh" ? "English" : "中文";
   $("nav").replaceChildren(...PAGES.filter((page) => may(page.role)).map((page) => make("a", { href: `#/${page.id}`, "aria-current": shown?.page === page ? "page" : null }, t(`page_${page.id}`))));
+  showBell();
   showLink();
+}
+
+function showBell() {
+  const link = $("nav").querySelector('a[href="#/alarms"]');
+  link?.querySelector(".badge")?.remove();
+  if (link && bell.count) link.append(make("span", { class: "badge", "aria-label": t("bell", { n: bell.count }) }, bell.count > 999 ? "999+" : String(bell.count)));
 }
 
 function label(element, text) {
@@ -106,8 +116,9 @@ async function main() {
   await fleet.load();
   window.addEventListener("hashchange", () => show(context));
   await show(context);
+  bell.look();
   setInterval(stillIn, SESSION_MS);
-  watchEvents((event) => { fleet.event(event); shown?.view.event?.(event); }, (state, wait) => {
+  watchEvents((event) => { fleet.event(event); bell.event(event); shown?.view.event?.(event); }, (state, wait) => {
     const back = link.state === "lost" && state === "open";
     link = { state, until: Date.now() + wait * 1000 };
     showLink();

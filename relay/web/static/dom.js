@@ -28,12 +28,13 @@ export function button(name, label, onclick, extra = {}) {
 
 /**
  * A table: `columns` are words, `[word]` for a column of numbers; each row is a list of texts or elements, `[text]` for a number. Without rows, `nothing`
- * is said.
+ * is said. On a narrow screen each row is a card, with the columns' words beside what stands in them.
  */
 export function table(columns, rows, nothing) {
-  const cell = (tag) => (content) => make(tag, { class: Array.isArray(content) ? "number" : content?.tagName === "BUTTON" || content?.querySelector?.("button") ? "actions" : null }, ...(Array.isArray(content) ? content : [content]));
-  const body = rows.length ? rows.map((row) => make("tr", {}, ...row.map(cell("td")))) : [make("tr", { class: "nothing" }, make("td", { colspan: columns.length }, nothing))];
-  return make("div", { class: "card scroll" }, make("table", { class: "list" }, make("thead", {}, make("tr", {}, ...columns.map(cell("th")))), make("tbody", {}, ...body)));
+  const words = columns.map((column) => (Array.isArray(column) ? column[0] : column));
+  const cell = (tag) => (content, at) => make(tag, { role: tag === "th" ? "columnheader" : "cell", "data-label": tag === "td" ? words[at] : null, class: Array.isArray(content) ? "number" : content?.tagName === "BUTTON" || content?.querySelector?.("button") ? "actions" : null }, ...(Array.isArray(content) ? content : [content]));
+  const body = rows.length ? rows.map((row) => make("tr", { role: "row" }, ...row.map(cell("td")))) : [make("tr", { class: "nothing" }, make("td", { colspan: columns.length }, nothing))];
+  return make("div", { class: "card scroll" }, make("table", { class: "list", role: "table" }, make("thead", {}, make("tr", { role: "row" }, ...columns.map(cell("th")))), make("tbody", {}, ...body)));
 }
 
 /** A button with words; `kind` is primary, plain or danger. */

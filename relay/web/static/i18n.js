@@ -14,7 +14,7 @@ const WORDS = {
     stalled_hint: "It goes on by itself when the terminal sends again.",
     hop_requested: "Asked for", hop_sent: "Request sent to the terminal (0x9101)", hop_answered: "Terminal agreed (0x0001)", hop_connected: "Terminal connected to the media port",
     hop_first_packet: "First JT/T 1078 packet", hop_first_key_frame: "First key frame", hop_first_byte: "Picture on its way to this page",
-    no_sound: "No sound", kbps: "kbit/s", delay: "delay", fps: "fps", buffered: "buffer",
+    no_sound: "No sound", kbps: "kbit/s", kmh: "km/h", delay: "delay", fps: "fps", buffered: "buffer",
     d_codec: "Codec", d_size: "Picture", d_sound: "Sound", d_rate: "Rate", d_behind: "Behind", d_lost: "Frames dropped here", d_reconnects: "Reconnects", d_received: "Received", d_stream: "Stream", d_hops: "How it started",
     unsupported_mse: "This browser has no Media Source Extensions, so it cannot play live pictures here.", unsupported_mse_hint: "Use a current Chrome, Edge, Firefox or Safari.",
     unsupported_codec: "This browser cannot decode {mime}.", unsupported_codec_hint: "Ask for the sub stream, which is mostly H.264, or use a browser with hardware H.265.",
@@ -22,7 +22,7 @@ const WORDS = {
     sound_dropped: "Sound left out: the terminal stopped sending it",
     saved: "Saved as {name}", full_wall: "All pictures are in use; the selected one was replaced.", api_error: "{message}",
     mic: "audio only",
-    page_live: "Live", page_vehicles: "Vehicles", page_playback: "Playback", page_streams: "Streams", page_settings: "Settings", pages: "Pages", sign_out: "Sign out",
+    page_live: "Live", page_vehicles: "Vehicles", page_playback: "Playback", page_alarms: "Alarms", page_streams: "Streams", page_settings: "Settings", pages: "Pages", sign_out: "Sign out",
   },
   zh: {
     search: "车牌号或终端手机号", terminals_count: "在线 {online} / 共 {total}", none_known: "还没有登记终端，可用命令添加：",
@@ -37,7 +37,7 @@ const WORDS = {
     stalled_hint: "终端恢复发送后会自动继续。",
     hop_requested: "收到点播请求", hop_sent: "已向终端下发请求（0x9101）", hop_answered: "终端已应答（0x0001）", hop_connected: "终端已连接媒体端口",
     hop_first_packet: "收到首个 JT/T 1078 包", hop_first_key_frame: "收到首个关键帧", hop_first_byte: "画面已发往本页",
-    no_sound: "无声音", kbps: "kbit/s", delay: "延时", fps: "帧/秒", buffered: "缓冲",
+    no_sound: "无声音", kbps: "kbit/s", kmh: "km/h", delay: "延时", fps: "帧/秒", buffered: "缓冲",
     d_codec: "编码", d_size: "画面", d_sound: "声音", d_rate: "码率", d_behind: "落后", d_lost: "本页丢帧", d_reconnects: "重连次数", d_received: "已接收", d_stream: "码流", d_hops: "启动过程",
     unsupported_mse: "此浏览器不支持 Media Source Extensions，无法播放实时画面。", unsupported_mse_hint: "请使用新版 Chrome、Edge、Firefox 或 Safari。",
     unsupported_codec: "此浏览器无法解码 {mime}。", unsupported_codec_hint: "可改用子码流（多为 H.264），或使用支持 H.265 硬解的浏览器。",
@@ -45,7 +45,7 @@ const WORDS = {
     sound_dropped: "已去掉声音：终端停止发送音频",
     saved: "已保存为 {name}", full_wall: "画面已满，已替换选中的画面。", api_error: "{message}",
     mic: "仅音频",
-    page_live: "实时视频", page_vehicles: "车辆", page_playback: "回放", page_streams: "码流", page_settings: "设置", pages: "页面", sign_out: "退出登录",
+    page_live: "实时视频", page_vehicles: "车辆", page_playback: "回放", page_alarms: "报警", page_streams: "码流", page_settings: "设置", pages: "页面", sign_out: "退出登录",
   },
 };
 

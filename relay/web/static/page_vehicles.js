@@ -8,12 +8,12 @@ addWords({
   en: {
     ve_vehicle: "Vehicle", ve_group: "Group", ve_state: "State", ve_position: "Last position", ve_speed: "Speed", ve_channels: "Channels", ve_seen: "Heard", ve_all_groups: "All groups", ve_no_group: "no group",
     ve_all_states: "All states", ve_online: "Online", ve_offline: "Offline", ve_alarm: "With an alarm", ve_none: "No vehicle matches.", ve_more: "The first {n} of {total} are shown; search to narrow them down.",
-    ve_no_fix: "no fix", ve_kmh: "km/h", ve_open: "Watch {name}", ve_count: "{shown} of {total}",
+    ve_no_fix: "no fix", ve_open: "Watch {name}", ve_count: "{shown} of {total}",
   },
   zh: {
     ve_vehicle: "车辆", ve_group: "分组", ve_state: "状态", ve_position: "最后位置", ve_speed: "速度", ve_channels: "通道", ve_seen: "最近通信", ve_all_groups: "全部分组", ve_no_group: "未分组",
     ve_all_states: "全部状态", ve_online: "在线", ve_offline: "离线", ve_alarm: "有报警", ve_none: "没有符合条件的车辆。", ve_more: "仅显示前 {n} 辆（共 {total} 辆），请用搜索缩小范围。",
-    ve_no_fix: "未定位", ve_kmh: "km/h", ve_open: "观看 {name}", ve_count: "{shown} / {total}",
+    ve_no_fix: "未定位", ve_open: "观看 {name}", ve_count: "{shown} / {total}",
   },
 });
 
@@ -54,7 +54,7 @@ function list(element, { fleet }) {
       make("a", { class: "strong", href: `#/vehicles/${encodeURIComponent(item.sim)}` }, item.plate || item.alias || item.sim, make("small", {}, item.sim)),
       item.group || "",
       states(item),
-      [item.position?.located ? `${item.position.speed.toFixed(0)} ${t("ve_kmh")}` : ""],
+      [item.position?.located ? `${item.position.speed.toFixed(0)} ${t("kmh")}` : ""],
       item.position ? make("a", { href: `#/map/${encodeURIComponent(item.sim)}` }, where(item.position)) : "",
       item.online ? make("span", { class: "row-chips" }, ...item.channels.map((channel) => make("a", {
         class: "chip", href: `#/live/${item.sim}_${channel.channel}`, title: t("ve_open", { name: channel.name || place(channel.channel) || t("channel", { n: channel.channel }) }), "data-streaming": String(channel.streaming),

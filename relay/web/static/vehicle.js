@@ -133,7 +133,7 @@ export class Vehicle {
       card(t("vh_identity"), [[t("vh_number"), item.phone], [t("vh_edition"), item.edition && `JT/T 808-${item.edition}`], [t("vh_maker"), [item.manufacturer, item.model].filter(Boolean).join(" ")], [t("vh_terminal_id"), item.terminal_id], ["ICCID", item.iccid], ["IMEI", item.imei],
         [t("vh_firmware"), [item.hardware, item.firmware].filter(Boolean).join(", ")], [t("vh_codecs"), [item.video_codec, item.audio_codec].filter(Boolean).join(", ")], [t("vh_address"), item.peer && `${item.peer} (${item.transport})`], [t("vh_since"), moment(item.online_since)], [t("vh_heard"), moment(item.last_seen)], [t("vh_why"), item.offline_reason],
         [t("vh_clock"), off === null ? "" : Math.abs(off) < 5 ? t("vh_clock_right") : tag(t("vh_clock_off", { s: off.toFixed(0) }), "warn")], ...Object.entries(item.details)]),
-      card(t("vh_state"), at ? [[t("vh_time"), moment(at.time)], [t("vh_place"), where(at)], [t("vh_speed"), `${at.speed.toFixed(1)} ${t("ve_kmh")}`], [t("vh_direction"), `${at.direction}°`], [t("vh_acc"), at.acc ? t("vh_on") : t("vh_off")], [t("vh_mileage"), at.mileage === null ? "" : `${at.mileage} km`],
+      card(t("vh_state"), at ? [[t("vh_time"), moment(at.time)], [t("vh_place"), where(at)], [t("vh_speed"), `${at.speed.toFixed(1)} ${t("kmh")}`], [t("vh_direction"), `${at.direction}°`], [t("vh_acc"), at.acc ? t("vh_on") : t("vh_off")], [t("vh_mileage"), at.mileage === null ? "" : `${at.mileage} km`],
         [t("vh_signal"), [at.signal, at.satellites].filter((one) => one !== null).join(", ")]] : []),
       card(t("vh_data"), [[t("vh_in"), size(item.bytes_in)], [t("vh_out"), size(item.bytes_out)], [t("vh_messages"), item.messages], [t("vh_connects"), item.connects]]));
   }
