@@ -192,6 +192,7 @@ class Parts:
             signer.secrets_for,
             self.in_thread,
         )
+        self.records.watch_transfers(self.talks, self.uploads)
         self.ftp: Any = None
         self.converter = Converter(reactor)
         self.web = make_site(

@@ -31,9 +31,11 @@ from relay.core.events import Events
 from relay.core.live import Live
 from relay.core.orders import Orders
 from relay.core.retention import Kept, Retention, by_time
+from relay.core.talk import Talks
 from relay.core.terminal_state import Terminal
 from relay.core.terminals import Terminals
 from relay.core.tracks import Tracks, delete_old_positions
+from relay.core.uploads import Uploads
 from relay.core.views import Tell, Views
 from relay.hub.registry import Registry
 from relay.net.attachments import AttachmentFactory
@@ -105,6 +107,13 @@ class Records:
         self.budget = Budget(settings.budget, self._store.traffic, live, registry, self._terminals, clock, self._events, time.time)
         self.views = Views(settings.budget, registry, clock, self._events, self.audit, tell)
         self.attachments.meter = self.budget
+
+    def watch_transfers(self, talks: Talks, uploads: Uploads) -> None:
+        """Count what talks and uploads cost."""
+        count = self.budget.count
+        talks.took = lambda sim, channel, size: count(sim, channel, "talk", size)
+        uploads.took = lambda sim, channel, who, size: count(sim, channel, "upload", size)
+        uploads.refuses = self.budget.refuses
 
     def start(self) -> None:
         """Read what the last run left, look after it from now on."""

@@ -243,6 +243,8 @@ class Talks:
         self.events = events
         self.wall = wall
         self.counts: Counter[str] = Counter()  #: for metrics
+        #: told of what a call has cost when it is over: (sim, channel, bytes both ways); for budgets
+        self.took: Callable[[str, int, int], None] = lambda sim, channel, count: None
         self._resolver = resolver
         self._new_id = new_id
         self._port = port
@@ -428,6 +430,7 @@ class Talks:
             del self._calls[call.sim]
         if call.own_port:
             self._extra[call.port] = self.clock.seconds()
+        self.took(call.sim, call.channel, call.bytes_in + call.bytes_out)
 
     def unidentified(self, host: str) -> int:
         """Connections from that address that belong to no call."""

@@ -88,6 +88,8 @@ class Uploads:
         self.used = 0  #: bytes of all tasks on the disk
         #: told of bytes that a terminal has sent: (sim, channel, who asked, bytes); for budgets
         self.took: Callable[[str, int, str, int], None] = lambda sim, channel, who, count: None
+        #: why nothing is to be asked of a terminal now: its data budget; "" = it may be
+        self.refuses: Callable[[str], str] = lambda sim: ""
         self._rows = rows
         self._resolver = resolver
         self._derive = derive
@@ -161,6 +163,9 @@ class Uploads:
             return fail(UploadError(404, "unknown_terminal", f"No terminal is called {name}."))
         if not self.port:
             return fail(UploadError(503, "ftp_off", "The FTP server is switched off.", "ftp.port of the configuration is 0."))
+        if why := self.refuses(sim):
+            hint = f"An operator may raise it: PUT /api/v1/terminals/{sim}/budget."
+            return fail(UploadError(409, "budget_spent", f"Nothing is asked of terminal {sim} now: {why}.", hint))
         if len(self._tasks) >= ACTIVE_MAX:
             return fail(UploadError(503, "too_many_uploads", f"{ACTIVE_MAX} uploads are under way."))
         facts = Facts(criteria, conditions, expected, purpose, who)

@@ -77,3 +77,15 @@ def test_a_kill_in_the_middle_of_writes_loses_nothing_that_was_stored(tmp_path: 
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         assert connection.execute("SELECT COUNT(*) FROM positions").fetchone()[0] >= last * 100
         connection.close()
+
+
+async def test_talks_and_uploads_are_counted_too(tmp_path: Path) -> None:
+    relay = await started(make(tmp_path))
+    parts = relay.parts
+    assert parts is not None
+    parts.talks.took("13800138000", 36, 100)
+    parts.uploads.took("13800138000", 2, "ann", 70)
+    rows = await parts.records.budget.rows("13800138000", 0, 99999999)
+    assert {(row.channel, row.purpose): row.bytes for row in rows} == {(36, "talk"): 100, (2, "upload"): 70}
+    assert parts.uploads.refuses("13800138000") == ""
+    await relay.stopService()

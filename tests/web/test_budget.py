@@ -237,3 +237,11 @@ def test_days_and_terminals_are_looked_at(make: Any) -> None:
     assert relay.api("GET", f"/terminals/{SIM}/traffic?from=2020-01-01&to=2020-01-05")["items"] == []
     assert relay.call("PUT", f"/terminals/{SIM}/budget", {"day_bytes": 1}, role="viewer").status == 403
     assert relay.call("PUT", f"/terminals/{SIM}/budget", {"day_bytes": -1}).status == 400
+
+
+def test_nothing_is_uploaded_once_the_budget_is_spent(make: Any) -> None:
+    site = make(day_bytes=1000)
+    site.budget.count(SIM, 1, "upload", 1000)
+    assert site.budget.refuses(SIM) == "its data budget is spent"
+    assert site.budget.refuses(f"0{SIM}") != "", "by any spelling of the number"
+    assert site.budget.refuses("13900139000") == ""
