@@ -143,6 +143,7 @@ class SegmentOutput(Output):
     __slots__ = (
         "_anchor",
         "_bytes",
+        "_count",
         "_cut_next",
         "_deferreds",
         "_discontinuities",
@@ -193,6 +194,7 @@ class SegmentOutput(Output):
         self._part_key = False
         self._last_at = -1  #: dts of the latest picture
         self._step = STEP_MS
+        self._count = 0  #: pictures, or blocks without a picture, of the present segment
         self._key_at = -1
         self._key_step = stream.gop.last_ms
         self._discontinuity = False
@@ -329,6 +331,7 @@ class SegmentOutput(Output):
         if at == self._part_at:
             self._part_key = frame.key
         self.writer.picture(frame)
+        self._count += 1
         self._fed_bytes += len(frame.data)
         self._last_at = at
 
@@ -365,6 +368,7 @@ class SegmentOutput(Output):
         elif self.terms is not None and self.terms.part_target and at - self._part_at + self._step > self.terms.part_target * 1000 + 1:
             self._end_part(at)
         self._part_key = True
+        self._count += 1
         self._last_at = at
 
     # segments -------------------------------------------------------------------------------------------------------------
@@ -381,6 +385,7 @@ class SegmentOutput(Output):
             self.terms = Terms(self.terms.target, self.terms.part_target)
         self._segment_at = self._part_at = frame.dts
         self._part_key = frame.key
+        self._count = 0
         self.writer.begin_segment()
 
     def _wall(self, frame: Frame) -> int:
@@ -443,7 +448,7 @@ class SegmentOutput(Output):
         part = 0.0
         if self.format.container == "hls":
             part = self.options.hls_part_s
-            each = self._step / 1000
+            each = first.duration / max(self._count, 1)
             count = int(part / each + 0.001)
             if count * each < PART_SHARE * part:  # pictures so rare that parts of the wanted length would not be filled
                 part = round(max(count, 1) * each * 1.05, 3)

@@ -14,9 +14,10 @@ all viewers and unknown to anybody else, so a cache in front can keep them: they
 
 from __future__ import annotations
 
+import re
 import secrets
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from email.utils import formatdate
 from functools import lru_cache
 from typing import Literal
@@ -32,12 +33,12 @@ from relay.hub.segments import SegmentOutput, SegmentsError, SegmentViewer
 from relay.hub.viewer import Who
 from relay.mux.playlist import CONTENT_TYPE, master_playlist
 from relay.web.media import Holder, Media, MediaQuery, log_end, peer_of
-from relay.web.problem import Problem
+from relay.web.problem import PHRASES, Problem
 from relay.web.router import Answer, Call, Permission, Route, query_of
-from relay.web.server import Clock
+from relay.web.server import Clock, Later
 
 SESSIONS_MAX = 20000  #: as many as connections: whoever holds a token can ask for one after the other
-FIRST_SEGMENT_S = 15.0  #: after the first key frame; it takes little more than ``hls.segment_s``
+FIRST_SEGMENT_S = 10.0  #: after the first key frame; it takes little more than ``hls.segment_s``
 MSN_AHEAD = 2  #: a playlist is waited for up to so many segments beyond the last (rfc8216bis 6.2.5.2)
 #: their addresses are never used for anything else
 KEEP = {"Cache-Control": "public, max-age=3600, immutable"}
@@ -45,6 +46,10 @@ FRESH = {"Cache-Control": "no-cache"}
 
 #: the last words of a stream are told to sessions that were not closed for reasons of their own
 _AT_ONCE = ("stopped asking", "gone", "kicked", "shutdown", "the relay stops")
+
+
+#: a reload that waits, as hls.js and Safari write it
+_RELOAD = re.compile(rb"_HLS_msn=([0-9]{1,9})(?:&_HLS_part=([0-9]{1,9}))?(&_HLS_skip=(?:YES|v2))?")
 
 
 class HlsQuery(MediaQuery):
@@ -178,23 +183,16 @@ class Hls:
 
     # ---- the short way -------------------------------------------------------------------------------------------------------
 
-    def short(self, target: bytes) -> list[bytes] | None:
-        """A playlist that is not waited for, a segment or a part that is there: the answer in pieces. None: the long way has more to say.
+    def short(self, target: bytes) -> list[bytes] | Later | None:
+        """A playlist, now or when it holds what is waited for; a segment or a part that is there. None: the long way has more to say.
 
         Hundreds of players ask for the same few bytes every second; here that costs a look-up and one send.
         """
         path, _, query = target.partition(b"?")
-        session = self._by_session.get(query)
+        name, _, rest = query.partition(b"&")
+        session = self._by_session.get(name)
         if session is not None:
-            if path[-10:] != b"/live.m3u8":
-                return None
-            output = session.output
-            text = output.playlist()
-            session.viewer.poll(len(text))
-            known = self._answers.get(output.key)
-            if known is None or known[0] is not text:
-                known = self._answers[output.key] = text, head_of(CONTENT_TYPE, len(text), FRESH) + text
-            return [known[1]]
+            return self._short_playlist(session, rest) if path[-10:] == b"/live.m3u8" else None
         found = self._by_key.get(query)
         if found is None:
             return None
@@ -207,6 +205,58 @@ class Hls:
         size = len(pieces[0]) if len(pieces) == 1 else sum(map(len, pieces))
         found.sent += size
         return [head_of(found.writer.content_type, size, KEEP), *pieces]
+
+    def _short_playlist(self, session: Session, rest: bytes) -> list[bytes] | Later | None:
+        if not rest:
+            return self._short_listed(session, False)
+        asked = _RELOAD.fullmatch(rest)
+        if asked is None:
+            return None
+        output = session.output
+        number, part, skip = int(asked[1]), int(asked[2]) if asked[2] is not None else None, asked[3] is not None
+        if number > output.edge[0] - 1 + MSN_AHEAD:
+            return None
+        if output.ended or output.has(number, part):
+            return self._short_listed(session, skip)
+        session.viewer.seen = self._clock.seconds()
+        return lambda send: self._short_later(session, number, part, skip, send)
+
+    def _short_listed(self, session: Session, skip: bool) -> list[bytes]:
+        output = session.output
+        text = output.playlist(skip)
+        session.viewer.poll(len(text))
+        if skip:
+            return [head_of(CONTENT_TYPE, len(text), FRESH), text]
+        known = self._answers.get(output.key)
+        if known is None or known[0] is not text:
+            known = self._answers[output.key] = text, head_of(CONTENT_TYPE, len(text), FRESH) + text
+        return [known[1]]
+
+    def _short_later(self, session: Session, number: int, part: int | None, skip: bool, send: Callable[[list[bytes]], None]) -> Callable[[], None]:
+        waiting = session.output.wait(number, part)
+        call = self._clock.callLater(session.output.patience, waiting.cancel)
+        left = False
+
+        def done(result: object) -> None:
+            if call.active():
+                call.cancel()
+            if left:
+                return
+            problem = result.value if isinstance(result, Failure) else None
+            if isinstance(problem, CancelledError):
+                send(refusal(nothing_new()))
+            elif isinstance(problem, SegmentsError) and problem.reason == "busy":
+                send(refusal(self._failed(problem)))
+            else:
+                send(self._short_listed(session, skip))
+
+        def leave() -> None:
+            nonlocal left
+            left = True
+            waiting.cancel()
+
+        waiting.addBoth(done)
+        return leave
 
     # ---- what it leads to ---------------------------------------------------------------------------------------------------
 
@@ -236,7 +286,7 @@ class Hls:
             await self._patiently(session.output.wait(number, part), session.output.patience)
         except SegmentsError as problem:
             if problem.reason == "late":
-                raise Problem(503, "Nothing new came in time.", code="nothing_new", hint="The terminal may have stopped sending.") from None
+                raise nothing_new() from None
             if problem.reason == "busy":
                 raise self._failed(problem) from None
         return self._listed(session, skip)
@@ -317,6 +367,21 @@ class Hls:
                 except (AlreadyCalled, AlreadyCancelled):
                     pass
             self._forget(session)
+
+
+def nothing_new() -> Problem:
+    """A reload waited in vain."""
+    return Problem(503, "Nothing new came in time.", code="nothing_new", hint="The terminal may have stopped sending.")
+
+
+def refusal(problem: Problem) -> list[bytes]:
+    """A problem as an answer of the short way."""
+    body = problem.body()
+    head = (
+        f"HTTP/1.1 {problem.status} {PHRASES[problem.status]}\r\nDate: {formatdate(time.time(), usegmt=True)}\r\nContent-Type: application/json\r\n"
+        f"Cache-Control: no-store\r\nAccess-Control-Allow-Origin: *\r\nX-Content-Type-Options: nosniff\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    return [head.encode(), body]
 
 
 @lru_cache(maxsize=16)

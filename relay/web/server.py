@@ -61,8 +61,10 @@ _NOT_PLAIN = (b"\ncontent-length:", b"\ntransfer-encoding:", b"\nupgrade:", b"\n
 
 _log = Logger(namespace="relay.web")
 
-#: answers a plain GET at once: the target as it came → head and body in pieces, or None for what has to go the long way
-Short = Callable[[bytes], "list[bytes] | None"]
+#: an answer that is not there yet: called with what sends it, gives what is called when the client leaves before
+Later = Callable[[Callable[[list[bytes]], None]], Callable[[], None]]
+#: answers a plain GET: the target as it came → head and body in pieces, now or later, or None for what has to go the long way
+Short = Callable[[bytes], "list[bytes] | Later | None"]
 
 
 class Phase(Enum):
@@ -243,6 +245,8 @@ class Channel(http.HTTPChannel):
     _fresh = True  #: no request yet on this connection
     _first = b""  #: how the present request begins, for the log about clients that do not speak HTTP
     _drained = 0
+    _leave: Callable[[], None] | None = None  #: ends the waiting for an answer of the short way
+    _behind = b""  #: what came meanwhile
     _socket: Any = False  #: for the short way; False: not looked at yet
     host = ""  #: the peer's address, counted by the site
 
@@ -262,6 +266,11 @@ class Channel(http.HTTPChannel):
                 self._first = data[:16]
                 self.refuse(400, "This is not HTTP.")
                 return
+        if self._leave is not None:  # an answer is waited for: what is pipelined behind waits too
+            self._behind += data
+            if len(self._behind) > LINE_BYTES:
+                self.transport.abortConnection()
+            return
         if self.phase is Phase.IDLE and self.site.short is not None and data[-4:] == b"\r\n\r\n" and self._short_way(self.site.short, data):
             return
         LineReceiver.dataReceived(self, data)  # not HTTPChannel's: that begins the time-out anew with each read
@@ -289,11 +298,28 @@ class Channel(http.HTTPChannel):
         if answer is None:
             return False
         self.site.requests += 1
-        self.setTimeout(self.site.settings.keepalive_s)
         if self._socket is False:
             self._socket = plain_socket(self.transport)
-        send_all(self.transport, self._socket, answer)
+        if isinstance(answer, list):
+            self.setTimeout(self.site.settings.keepalive_s)
+            send_all(self.transport, self._socket, answer)
+            return True
+        self.phase = Phase.HANDLING
+        self.setTimeout(None)
+        leave = answer(self._short_answer)
+        if self.phase is Phase.HANDLING:  # or the answer came at once
+            self._leave = leave
         return True
+
+    def _short_answer(self, pieces: list[bytes]) -> None:
+        """What the short way waited for."""
+        self._leave = None
+        self.phase = Phase.IDLE
+        self.setTimeout(self.site.settings.keepalive_s)
+        send_all(self.transport, self._socket, pieces)
+        if self._behind:
+            behind, self._behind = self._behind, b""
+            self.dataReceived(behind)
 
     def _begin(self, start: bytes) -> None:
         self._first = start[:16]
@@ -419,6 +445,9 @@ class Channel(http.HTTPChannel):
             self.loseConnection()  # TLS closes with its own alert
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
+        leave, self._leave = self._leave, None
+        if leave is not None:
+            leave()
         if self.phase is not Phase.TAKEN:
             self.site.connection_lost(self.host)
         super().connectionLost(reason)

@@ -164,3 +164,77 @@ async def test_large_answers_come_whole_over_a_real_socket() -> None:
     await client.lost
     while site.open:
         await deferLater(reactor, 0.01)  # type: ignore[arg-type]
+
+
+class Waiting:
+    """A short way whose answer comes by hand."""
+
+    def __init__(self, relay: Server) -> None:
+        self.sends: list[Any] = []
+        self.left = 0
+        relay.site.short = lambda target: self.later if target == b"/later" else [ANSWER, b"short"]
+
+    def later(self, send: Any) -> Any:
+        self.sends.append(send)
+        return self.leave
+
+    def leave(self) -> None:
+        self.left += 1
+
+
+def test_an_answer_that_is_waited_for_keeps_its_place() -> None:
+    relay = server()
+    waiting = Waiting(relay)
+    transport = relay.connect()
+    transport.feed(request("GET", "/later"))
+    relay.clock.advance(100)  # neither idle nor slow
+    transport.feed(request("GET", "/short"))
+    assert transport.value() == b""
+    waiting.sends[0]([ANSWER, b"later"])
+    assert bodies(transport.value()) == [b"later", b"short"]
+    transport.feed(request("GET", "/short"))
+    assert bodies(transport.value()) == [b"later", b"short", b"short"]
+    assert waiting.left == 0
+    relay.clock.advance(61)
+    assert transport.disconnecting
+    transport.lost()
+    relay.end()
+
+
+def test_a_client_that_leaves_while_it_waits_is_told_of_once() -> None:
+    relay = server()
+    waiting = Waiting(relay)
+    transport = relay.connect()
+    transport.feed(request("GET", "/later"))
+    transport.lost()
+    assert waiting.left == 1
+    relay.end()
+
+
+def test_who_talks_on_while_it_waits_is_cut_off() -> None:
+    relay = server()
+    Waiting(relay)
+    transport = relay.connect()
+    transport.feed(request("GET", "/later"))
+    transport.feed(b"x" * 9000)
+    assert transport.aborted
+    transport.lost()
+    relay.end()
+
+
+def test_an_answer_that_comes_at_once_after_all() -> None:
+    relay = server()
+    left: list[int] = []
+
+    def later(send: Any) -> Any:
+        send([ANSWER, b"later"])
+        return lambda: left.append(1)
+
+    relay.site.short = lambda target: later
+    transport = relay.connect()
+    for _ in range(2):
+        transport.feed(request("GET", "/later"))
+    assert bodies(transport.value()) == [b"later"] * 2
+    transport.lost()
+    assert left == []
+    relay.end()
