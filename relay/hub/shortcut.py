@@ -99,7 +99,7 @@ class Borrowed(NamedTuple):
 class Shortcut:
     """Of one connection that feeds one stream."""
 
-    __slots__ = ("_demuxer", "_idle", "_ingest", "_last_m", "_merge", "_middle_m", "_misses", "_stream", "rest", "take")
+    __slots__ = ("_demuxer", "_generator", "_idle", "_ingest", "_last_m", "_merge", "_middle_m", "_misses", "_stream", "rest", "take")
 
     def __init__(self, demuxer: Demuxer, ingest: Ingest, stream: Stream, merge: Merge) -> None:
         self._demuxer = demuxer
@@ -111,9 +111,9 @@ class Shortcut:
         self._middle_m = 0  #: the M bit of packets that are not the last of their picture, and of those that are; seen: set in all or in none
         self._last_m = _M
         self.rest = b""
-        generator = self._run()
-        next(generator)
-        self.take: Take = generator.send  #: bytes as they came, and when; answers REST, TAKEN or SENT
+        self._generator = self._run()
+        next(self._generator)
+        self.take: Take = self._generator.send  #: bytes as they came, and when; answers REST, TAKEN or SENT
 
     @property
     def useless(self) -> bool:
@@ -127,6 +127,7 @@ class Shortcut:
     def give_up(self) -> None:
         """Settle for good."""
         self.settle()
+        self._generator.close()  # the two hold each other
         if self._stream.shortcut is self:
             self._stream.shortcut = None
 
@@ -340,7 +341,7 @@ class Shortcut:
             size = frames = reads = sent = 0
             if failed and direct is not None:
                 direct.fell(length + failed, body)
-            items = stream.gop.items
+            items = stream.gop.items if not settling else []  # the cache is about to begin anew, and the old one to go
             keeps_reads = bool(items) and not ways
             stamp_limit, bytes_room, frames_room = stream.room(offset)
 
