@@ -51,6 +51,8 @@ platform_port = 0
 port = 0
 [attachments]
 port = 0
+[ftp]
+port = 0
 [limits]
 unregistered_max = 20000
 [store]
@@ -316,7 +318,14 @@ async def measure(arguments: argparse.Namespace, ports: dict[str, int], superior
         result["caught_up_s"] = round(caught, 1) if caught is not None else None
         result["cpu_share_catching_up"] = round((relay.seconds() - seconds) / (time.monotonic() - wall), 3)
         sent = sum(one.sent for one in ready)
-        await until("all", lambda: all(count >= sent for count in superiors.ask("count")), 60)
+        last, still = superiors.ask("count"), time.monotonic()
+        while min(last) < sent and time.monotonic() - still < 60:
+            await asyncio.sleep(1)
+            now = superiors.ask("count")
+            if now != last:
+                last, still = now, time.monotonic()
+        if caught is None:
+            result["caught_up_s"] = round(time.monotonic() - begun, 1)
     await asyncio.sleep(1)
     result |= {"sent": sent, "rss_empty_mib": empty, "rss_mib": relay.rss_mib()}
     for name, report in zip(("old", "new"), superiors.ask("report"), strict=True):
