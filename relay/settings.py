@@ -325,6 +325,29 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordingSettings:
+    """Recording channels on this side."""
+
+    directory: str = a_text("", "directory")  #: empty = "videos" beside the store
+    file_s: float = a_number(300.0, 10.0, 3600.0)  #: length of one file
+    days: int = a_number(30, 0)  #: files older than that are deleted; 0 = kept
+    max_bytes: int = a_number(0, 0)  #: of all files; 0 = no limit but the disk
+    min_free_bytes: int = a_number(1 << 30, 0)  #: left free on the disk; recording stops before
+    make_room: bool = True  #: the oldest files go when there is too much; false: recording stops
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One ``[[record]]``: channels that are recorded always, or by schedule."""
+
+    name: str = needed("word")
+    terminals: tuple[str, ...] = texts("vehicle")  #: patterns of numbers and plates, or "group:NAME"; none = all
+    channels: tuple[str, ...] = texts("channel")  #: none = all cameras the terminal tells of
+    schedule: tuple[str, ...] = texts("schedule")  #: "Mon-Fri 07:00-19:00"; none = always
+    stream: str = one_of("sub", "main")
+
+
+@dataclass(frozen=True, slots=True)
 class Superior:
     """One ``[[superior]]``: a superior platform (上级平台) that we are a subordinate platform of, by JT/T 809."""
 
@@ -429,8 +452,10 @@ class Settings:
     limits: Limits = field(default_factory=Limits)
     log: Log = field(default_factory=Log)
     metrics: Metrics = field(default_factory=Metrics)
+    recording: RecordingSettings = field(default_factory=RecordingSettings)
     ftp: Ftp = field(default_factory=Ftp)
     push: tuple[Push, ...] = tables(Push, 1000)
     superior: tuple[Superior, ...] = tables(Superior, 64)
     hook: tuple[Hook, ...] = tables(Hook, 100)
     rule: tuple[Rule, ...] = tables(Rule, 200)
+    record: tuple[Record, ...] = tables(Record, 1000)

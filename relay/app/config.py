@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from relay.core import video_schedule
 from relay.core.alarm_reading import KINDS
 from relay.errors import ConfigError, RelayError
 from relay.rtmp.url import PushUrlError, parse_push_url
@@ -41,7 +42,6 @@ SYSTEM = Path("/etc/jt1078relay.toml")
 
 #: sections that the contract names and a later version serves; True: an array of tables
 NOT_SERVED = {
-    "recording": False,
     "cluster": False,
 }
 
@@ -519,7 +519,16 @@ def _target(reader: _Reader, path: str, value: str) -> str:
     return value
 
 
+def _schedule(reader: _Reader, path: str, value: str) -> str:
+    try:
+        video_schedule.parse(value)
+    except ValueError:
+        reader.fault(path, f'must be a span such as "Mon-Fri 07:00-19:00" or "22:00-06:00", not {_shown(value)}')
+    return value
+
+
 _CHECKS = {
+    "schedule": _schedule,
     "target": _target,
     "platform_id": _platform_id,
     "version": _version,

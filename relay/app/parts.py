@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any, cast
 
 from twisted.internet.protocol import DatagramProtocol, Factory
@@ -60,6 +61,7 @@ from relay.core.terminals import Terminals
 from relay.core.tokens import Signer
 from relay.core.uplink_duties import register_duties
 from relay.core.uploads import Uploads
+from relay.core.videos import Videos
 from relay.hub.derived import Derivations
 from relay.hub.formats import Options
 from relay.hub.ingest import Ingest
@@ -193,6 +195,19 @@ class Parts:
             self.in_thread,
         )
         self.records.watch_transfers(self.talks, self.uploads)
+        self.videos = Videos(
+            settings.recording,
+            settings.record,
+            Path(settings.recording.directory or data_directory(settings) / "videos"),
+            store.videos,
+            self.live,
+            self.terminals,
+            clock,
+            self.events,
+            time.time,
+            self.in_thread,
+        )
+        self.records.rules.recorder = self.videos
         self.ftp: Any = None
         self.converter = Converter(reactor)
         self.web = make_site(
@@ -211,6 +226,7 @@ class Parts:
                 searches=self.searches,
                 playbacks=self.playbacks,
                 uploads=self.uploads,
+                videos=self.videos,
                 multimedia=store.multimedia,
                 in_thread=self.in_thread,
                 convert=self.converter,
@@ -326,6 +342,7 @@ class Parts:
             self.ftp = FtpServer(self.reactor, self.clock, self.settings.ftp, self.uploads)
             self._stream("ftp.port", self.ftp)
         self.uploads.begin()
+        self.videos.begin()
         self.quirks.load()
         self.health.start()
         self._stream("attachments.port", self.records.attachment_server)
@@ -411,6 +428,7 @@ class Parts:
             },
             by_word={
                 "attachments": ("What became of files of alarms", lambda: self.records.attachments.counts),
+                "videos": ("Recordings of the relay's own: files, bytes, what was lost", lambda: self.videos.counts),
                 "hooks": ("What became of deliveries to hooks and of their decisions", lambda: self.hooks.counts),
             },
             labelled=superior_figures(self.superiors),
@@ -426,6 +444,7 @@ class Parts:
         steps: tuple[Callable[[], Any], ...] = (
             self.health.stop,
             self.records.close,
+            self.videos.close,
             self.uploads.close,
             self._close_ftp,
             self.converter.close,

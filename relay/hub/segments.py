@@ -90,6 +90,16 @@ class SegmentsError(RelayError):
         self.reason = reason
 
 
+class Taker(Protocol):
+    """Who is given every piece as soon as it is there, instead of fetching it: a recorder."""
+
+    def piece(self, segment: Segment, data: bytes, init: bytes, audio: AudioConfig | None) -> None:
+        """One more piece of a segment; its first when ``len(segment.pieces) == 1``."""
+
+    def segment_ended(self, segment: Segment) -> None:
+        """It is whole; ``segment.duration`` is known."""
+
+
 class SegmentViewer:
     """Somebody who polls the playlist. Closed when the polling stops, by an operator, or with the stream."""
 
@@ -170,6 +180,7 @@ class SegmentOutput(Output):
         "inits",
         "key",
         "sent",
+        "takers",
         "terms",
         "writer",
     )
@@ -183,6 +194,7 @@ class SegmentOutput(Output):
         self.inits: dict[int, bytes] = {}  #: initialisation segments by number
         self.ended = ""  #: why no more will come
         self.sent = 0  #: bytes of segments and parts given so far
+        self.takers: list[Taker] = []
         self._pollers: dict[SegmentViewer, None] = {}
         self._listed: list[Segment] = []
         self._old: list[Segment] = []
@@ -412,6 +424,8 @@ class SegmentOutput(Output):
             segment.pieces.append(data)
             segment.size += len(data)
             self._bytes += len(data)
+            for taker in list(self.takers):
+                taker.piece(segment, data, self.inits.get(self._init_number, b""), self._writing)
         self._fed_bytes = 0
         self._part_at = at
         self._part_key = False
@@ -428,6 +442,8 @@ class SegmentOutput(Output):
             self._discontinuity = self._discontinuity or segment.discontinuity
             return
         segment.duration = max(at - self._segment_at, 1) / 1000
+        for taker in list(self.takers):
+            taker.segment_ended(segment)
         self._listed.append(segment)
         if self.terms is None:
             self._choose_terms(segment, clean)

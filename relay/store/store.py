@@ -22,6 +22,7 @@ from relay.store.terminals import TerminalStore
 from relay.store.traffic import TrafficStore
 from relay.store.uploads import UploadStore
 from relay.store.users import UserStore
+from relay.store.videos import VideoStore
 
 
 class Store:
@@ -33,6 +34,7 @@ class Store:
         self.users = UserStore(self.database)
         self.audit = AuditStore(self.database)
         self.positions = PositionStore(self.database)
+        self.videos = VideoStore(self.database)
         self.alarms = AlarmStore(self.database)
         self.traffic = TrafficStore(self.database)
         self.uploads = UploadStore(self.database)

@@ -28,6 +28,7 @@ from relay.core.terminals import Terminals
 from relay.core.tokens import Signer
 from relay.core.tracks import Tracks
 from relay.core.uploads import UploadError, Uploads
+from relay.core.videos import Videos
 from relay.core.views import Views
 from relay.errors import RelayError
 from relay.hub.registry import Registry
@@ -54,6 +55,7 @@ from relay.web.api_talk import TalkApi
 from relay.web.api_terminals import TerminalApi, request_problem, store_problem
 from relay.web.api_traffic import TrafficApi
 from relay.web.api_uploads import Convert, UploadApi, upload_problem
+from relay.web.api_videos import VideoApi
 from relay.web.auth import Authenticator
 from relay.web.connection import SinkMaker
 from relay.web.feed import EventFeed, EventQuery
@@ -106,6 +108,7 @@ class WebParts:
     superiors: Superiors | None = None  #: None: none are configured
     alarms: Alarms | None = None
     uploads: Uploads | None = None
+    videos: Videos | None = None
     in_thread: InThread | None = None  #: for files; goes with ``uploads`` and ``multimedia``
     convert: Convert | None = None  #: makes an MP4 of a file; goes with ``uploads``
     multimedia: MultimediaStore | None = None
@@ -168,6 +171,7 @@ class Web:
                 *(PositionApi(parts.positions, parts.terminals, names).routes() if parts.positions is not None else ()),
                 *(AlarmApi(parts.alarms, names, parts.audit).routes() if parts.alarms is not None else ()),
                 *self._upload_routes(parts, names),
+                *self._video_routes(parts, names),
                 *self._multimedia_routes(parts, names),
                 *(
                     AttachmentApi(parts.attachments, parts.alarms, parts.audit).routes()
@@ -206,6 +210,11 @@ class Web:
         if parts.uploads is None or parts.in_thread is None or parts.convert is None:
             return ()
         return UploadApi(parts.uploads, names, parts.sinks, parts.in_thread, parts.convert, self._record(parts)).routes()
+
+    def _video_routes(self, parts: WebParts, names: Names) -> Iterable[Route]:
+        if parts.videos is None or parts.in_thread is None:
+            return ()
+        return VideoApi(parts.videos, names, parts.sinks, parts.in_thread, self._record(parts), parts.wall).routes()
 
     @staticmethod
     def _record(parts: WebParts) -> Record:

@@ -356,11 +356,11 @@ def test_superiors_may_share_a_port_that_nobody_else_has(tmp_path: Path) -> None
 
 
 def test_sections_of_later_versions_are_taken_with_one_warning_each(tmp_path: Path) -> None:
-    text = "[recording]\nx = 1\n[cluster]\n"
+    text = "[cluster]\nx = 1\n"
     loaded = load(str(write(tmp_path, text)), {}, tmp_path)
     assert loaded.warnings == tuple(
         f"{name} is not served by this version"
-        for name in ("[recording]", "[cluster]")
+        for name in ("[cluster]",)
     )
 
 

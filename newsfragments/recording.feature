@@ -1,0 +1,1 @@
+The relay records channels into MP4 files: always or by schedule (`[[record]]`), for alarms, or by the API; a killed process loses the last piece at most, and a full disk stops recording and nothing else.
