@@ -12,8 +12,10 @@ What a value may be stands beside its default, as metadata that ``relay.app.conf
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 _N = TypeVar("_N", int, float)
 _T = TypeVar("_T")
@@ -130,6 +132,13 @@ class Media:
     connections_max: int = a_number(20000, 1)
 
 
+def tiles_origin(address: str) -> str:
+    """Scheme, host and port of ``http.map_tiles``, as a Content-Security-Policy names them; empty for what is no such address."""
+    parts = urlsplit(address)
+    right = parts.scheme in ("http", "https") and parts.hostname and not parts.username and re.fullmatch(r"[!#-&(-+\--:<-~]+", address)
+    return f"{parts.scheme}://{parts.netloc}" if right else ""
+
+
 @dataclass(frozen=True, slots=True)
 class Http:
     """Pages, API, media."""
@@ -150,6 +159,8 @@ class Http:
     connections_per_address: int = a_number(0, 0)  #: 0 = no limit: carriers' NAT and proxies bring thousands from one address
     trusted_proxies: tuple[str, ...] = texts("network")  #: addresses whose X-Forwarded-* headers are believed
     frame_ancestors: str = a_text("'none'", "header")  #: who may embed the page (Content-Security-Policy)
+    map_tiles: str = a_text("", "tiles")  #: the map's pictures: "https://host/{z}/{x}/{y}.png"; empty = a grid, nothing is fetched
+    map_datum: str = one_of("wgs84", "gcj02")  #: what those pictures are drawn in; Chinese maps: gcj02
     cors_origins: tuple[str, ...] = texts("origin")  #: origins that may call the API from a browser
 
 

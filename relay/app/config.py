@@ -30,7 +30,7 @@ from relay.core import video_schedule
 from relay.core.alarm_reading import KINDS
 from relay.errors import ConfigError, RelayError
 from relay.rtmp.url import PushUrlError, parse_push_url
-from relay.settings import Settings, Superior
+from relay.settings import Settings, Superior, tiles_origin
 from relay.store.postgres import check_url as check_postgres_url
 from relay.store.postgres import is_postgres
 from relay.store.sqlite import path_of, url_of
@@ -367,6 +367,16 @@ def _origin(reader: _Reader, path: str, value: str) -> str:
     return value
 
 
+def _tiles(reader: _Reader, path: str, value: str) -> str:
+    try:
+        right = not value or (tiles_origin(value) != "" and all(hole in value for hole in ("{x}", "{y}", "{z}")))
+    except ValueError:
+        right = False
+    if not right:
+        reader.fault(path, f'must be an address such as "https://tiles.example/{{z}}/{{x}}/{{y}}.png", not {_shown(value)}')
+    return value
+
+
 def _header(reader: _Reader, path: str, value: str) -> str:
     if not value.isascii() or not value.isprintable() or ";" in value or "," in value:
         reader.fault(path, f"must be one list of sources of a Content-Security-Policy, not {_shown(value)}")
@@ -554,6 +564,7 @@ _CHECKS = {
     "network": _network,
     "origin": _origin,
     "header": _header,
+    "tiles": _tiles,
     "store_url": _store_url,
 }
 

@@ -53,7 +53,7 @@ def file_type(name: str) -> int:
 
 def make_alarm(terminal: SimulatedTerminal, number: int, state: int = 1) -> AdasAlarm:
     """A forward collision of level 2, now."""
-    now = bcd_time(terminal.wall(), terminal.options.utc_offset_s)
+    now = bcd_time(terminal.wall())
     here = terminal.location_report()
     sign = AlarmSign(terminal_id=terminal.phone[-7:].rjust(7, "0").upper(), time=now, serial=number & 0xFF, attachment_count=3, reserved=b"\0")
     return AdasAlarm(

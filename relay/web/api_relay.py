@@ -91,6 +91,8 @@ class RelayApi:
             uptime_s=round(uptime, 1),
             ready=not problems,
             problems=problems,
+            map_tiles=self._settings.http.map_tiles,
+            map_datum=self._settings.http.map_datum,
             role=call.principal.role,
             name=call.principal.name,
             terminals=TerminalCounts(self._terminals.online_count, sum(1 for _ in self._terminals.seen()), self._terminals.unregistered_count),

@@ -527,6 +527,8 @@ class Status(msgspec.Struct):
     uptime_s: float
     ready: bool
     problems: list[str]
+    map_tiles: str  #: where the page's map has its pictures from; empty: from nowhere
+    map_datum: str
     role: str
     name: str
     terminals: TerminalCounts

@@ -31,7 +31,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from relay.errors import UsageError
-from relay.settings import Http
+from relay.settings import Http, tiles_origin
 from relay.web.problem import Problem
 from relay.web.server import Request
 
@@ -169,6 +169,7 @@ class Headers:
         ancestors = settings.frame_ancestors
         self._base = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Server": "jt1078relay"}
         self._json_policy = f"default-src 'none'; frame-ancestors {ancestors}"
+        self._tiles = f" {tiles_origin(settings.map_tiles)}" if settings.map_tiles else ""
         self._advertised = ""
         if settings.advertise:
             self._advertised = f" ws://{settings.advertise} wss://{settings.advertise}"
@@ -179,7 +180,7 @@ class Headers:
         sockets = (f" ws://{host} wss://{host}" if host else "") + self._advertised
         return (
             f"default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'{sockets}; media-src 'self' blob:; "
-            f"img-src 'self' data: blob:; frame-ancestors {self._settings.frame_ancestors}; base-uri 'none'; form-action 'self'"
+            f"img-src 'self' data: blob:{self._tiles}; frame-ancestors {self._settings.frame_ancestors}; base-uri 'none'; form-action 'self'"
         )
 
     def of(self, request: Request, route: Route | None) -> dict[str, str]:

@@ -119,6 +119,7 @@ def test_every_fault_is_told_at_once_with_its_key(tmp_path: Path) -> None:
         registration = "open"
         trusted_proxies = ["10.0.0.0/33"]
         cors_origins = "https://a.example"
+        map_tiles = "https://tiles.example; script-src *"
         [metrics]
         enabled = 1
         [store]
@@ -143,6 +144,7 @@ def test_every_fault_is_told_at_once_with_its_key(tmp_path: Path) -> None:
         "http.registration": "unknown key; it belongs into [terminals]",
         "http.trusted_proxies": 'must be addresses or networks such as "10.0.0.1" or "10.0.0.0/8", not \'10.0.0.0/33\'',
         "http.cors_origins": "must be a list of texts, not 'https://a.example'",
+        "http.map_tiles": "must be an address such as \"https://tiles.example/{z}/{x}/{y}.png\", not 'https://tiles.example; script-src *'",
         "metrics.enabled": "must be true or false, not 1",
         "store.url": 'must be "sqlite:///relative/path", "sqlite:////absolute/path" or "postgresql://user@host/database"',
         "auth.signing_key": "shorter than 16 characters; `openssl rand -hex 32` makes a good one",

@@ -10,9 +10,10 @@ import pytest
 from twisted.internet.defer import CancelledError, Deferred
 
 from relay.errors import UsageError
+from relay.settings import Http
 from relay.web.openapi import document
 from relay.web.problem import Problem
-from relay.web.router import Answer, Call, Permission, Route, Router, decode_json, decode_path
+from relay.web.router import Answer, Call, Headers, Permission, Route, Router, decode_json, decode_path
 from tests.web.support import authenticate, parse, request, routed
 
 
@@ -124,6 +125,12 @@ def test_listed_origins_may_call_the_api() -> None:
     assert "access-control-allow-origin" not in server.ask("GET", "/things/a", {**bearer("viewer"), "Origin": "https://evil.example"}).headers
     asked = server.ask("OPTIONS", "/things/a", {"Origin": "https://console.example", "Access-Control-Request-Method": "GET"})
     assert "Authorization" in asked.headers["access-control-allow-headers"]
+
+
+def test_pictures_of_a_map_come_from_the_configured_server_alone() -> None:
+    without, named = Headers(Http()).page("relay.example"), Headers(Http(map_tiles="https://tiles.example:8443/{z}/{x}/{y}.png?key=1")).page("relay.example")
+    assert "img-src 'self' data: blob:;" in without
+    assert named == without.replace("img-src 'self' data: blob:;", "img-src 'self' data: blob: https://tiles.example:8443;")
 
 
 def test_media_routes_allow_every_origin_also_on_errors() -> None:

@@ -18,6 +18,7 @@ const PAGES = [
   { id: "live", role: "viewer", load: () => import("./page_live.js") },
   { id: "vehicles", role: "viewer", load: () => import("./page_vehicles.js") },
   { id: "playback", role: "viewer", load: () => import("./page_playback.js") },
+  { id: "map", role: "viewer", load: () => import("./page_map.js") },
   { id: "alarms", role: "viewer", load: () => import("./page_alarms.js") },
   { id: "streams", role: "viewer", load: () => import("./page_streams.js") },
   { id: "settings", role: "viewer", load: () => import("./page_settings.js") },
