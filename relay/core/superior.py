@@ -103,8 +103,9 @@ class Superior:
         anew = [key.name for key in fields(Settings) if key.name not in WHILE_UP and getattr(before, key.name) != getattr(settings, key.name)]
         serials = self.serials
         self._configure(settings)
+        if settings.edition == before.edition:
+            self.serials = serials  # they go on
         if not anew:
-            self.serials = serials
             return
         reason = f"the configuration has changed: {', '.join(anew)}"
         if "enabled" in anew:
@@ -189,6 +190,7 @@ class Superior:
         """The connection is made (called by the adapter); None: it is not wanted any more. ``local``: our address on it."""
         self._connecting = False
         if not self.wanted or self.main is not None:
+            self._look()
             return None
         settings = self.settings
         options = self.options

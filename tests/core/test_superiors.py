@@ -192,6 +192,18 @@ def test_operators_connect_and_disconnect(make: Make) -> None:
     assert world["a"].problem == "stopped by the operator"
 
 
+def test_a_connection_that_comes_after_an_operator_has_changed_their_mind(make: Make) -> None:
+    world = make()
+    world["a"].disconnect()
+    assert world["a"].connected(SuperiorWire(), "192.0.2.1") is None and world["a"].state is State.STOPPED
+    world["a"].connect()
+    world["a"].disconnect()
+    world.attempts.pop().connect_failed("refused")
+    assert world["a"].state is State.STOPPED
+    world.advance(60.0, 1.0)
+    assert len(world.attempts) == 1, "no further attempt"
+
+
 def test_the_superior_stops_and_we_come_back(make: Make) -> None:
     world = make()
     main, sub = world.main("a"), world.sub("a")
