@@ -40,7 +40,8 @@ from relay.core.terminals import Terminals
 from relay.errors import RelayError
 from relay.hub.formats import OutputFormat, UnsupportedTrackError
 from relay.hub.merge import Clock, DelayedCall
-from relay.hub.segments import SegmentOutput, SegmentViewer
+from relay.hub.poller import SegmentViewer
+from relay.hub.segments import SegmentOutput
 from relay.hub.stream import StreamState
 from relay.hub.viewer import Who
 from relay.identity import StreamKey, phone_key

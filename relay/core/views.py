@@ -17,8 +17,8 @@ from typing import Any
 from relay.core.audit import Audit
 from relay.core.events import Events
 from relay.hub.merge import Clock, DelayedCall
+from relay.hub.poller import SegmentViewer
 from relay.hub.registry import Registry
-from relay.hub.segments import SegmentViewer
 from relay.hub.stream import Stream
 from relay.hub.viewer import Viewer
 from relay.settings import Budget

@@ -25,8 +25,8 @@ from relay.hub.derived import Derivations
 from relay.hub.formats import Options
 from relay.hub.merge import Clock, DelayedCall, Merge
 from relay.hub.muxers import MUXERS, MakeMuxer, unsupported
+from relay.hub.poller import SegmentViewer, Waits
 from relay.hub.seams import Ingest, Transcoders
-from relay.hub.segments import SegmentViewer, Waits
 from relay.hub.stream import Stream
 from relay.hub.viewer import Viewer
 from relay.identity import StreamKey, phone_key

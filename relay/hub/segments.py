@@ -28,11 +28,10 @@ from typing import TYPE_CHECKING, Protocol
 from twisted.internet.defer import Deferred, fail, succeed
 
 from relay.codec.frame import VIDEO, AudioConfig, Frame, VideoConfig
-from relay.errors import RelayError
 from relay.hub.formats import OutputFormat
 from relay.hub.output import LINGER_S, Output, Way
-from relay.hub.stats import ViewerStats
-from relay.hub.viewer import Who, next_id
+from relay.hub.poller import SegmentsError, SegmentViewer
+from relay.hub.viewer import Who
 from relay.mux.cmaf import CmafWriter, TsWriter
 from relay.mux.playlist import Part, Segment, Terms, media_playlist
 
@@ -61,13 +60,6 @@ WAITS_MAX = 1000  #: blocked reloads in all
 _waits = itertools.count()
 
 
-class Waits:
-    """How many requests wait for segments, of all streams."""
-
-    def __init__(self) -> None:
-        self.count = 0
-
-
 class Writer(Protocol):
     """``mux.cmaf`` has two."""
 
@@ -82,14 +74,6 @@ class Writer(Protocol):
     def take(self, end: int) -> bytes: ...
 
 
-class SegmentsError(RelayError):
-    """What was waited for will not come; ``reason`` is "ended", "late" or "busy"."""
-
-    def __init__(self, reason: str, message: str) -> None:
-        super().__init__(message)
-        self.reason = reason
-
-
 class Taker(Protocol):
     """Who is given every piece as soon as it is there, instead of fetching it: a recorder."""
 
@@ -98,53 +82,6 @@ class Taker(Protocol):
 
     def segment_ended(self, segment: Segment) -> None:
         """It is whole; ``segment.duration`` is known."""
-
-
-class SegmentViewer:
-    """Somebody who polls the playlist. Closed when the polling stops, by an operator, or with the stream."""
-
-    __slots__ = ("_on_close", "closed", "first_byte", "id", "joined", "output", "seen", "sent_bytes", "who")
-
-    def __init__(self, output: SegmentOutput, who: Who, now: float) -> None:
-        self.id = next_id()
-        self.who = who
-        self.joined = self.seen = now
-        self.first_byte = 0.0
-        self.sent_bytes = 0
-        self.closed = ""
-        self.output = output
-        self._on_close: Callable[[SegmentViewer, str], None] | None = None
-
-    def on_close(self, call: Callable[[SegmentViewer, str], None]) -> None:
-        """``call(viewer, cause)`` when it is closed, whoever does it; at once if it was already."""
-        if self.closed:
-            call(self, self.closed)
-        else:
-            self._on_close = call
-
-    def poll(self, size: int) -> None:
-        """It asked, and gets ``size`` bytes of playlist."""
-        self.seen = self.output.now()
-        self.first_byte = self.first_byte or self.seen
-        self.sent_bytes += size
-
-    def close(self, cause: str = "gone", drain: bool = False) -> None:
-        """It is over. Safe to call again."""
-        if self.closed:
-            return
-        self.closed = cause or "closed"
-        self.output.poller_closed(self)
-        on_close, self._on_close = self._on_close, None
-        if on_close is not None:
-            on_close(self, self.closed)
-
-    def stats(self) -> ViewerStats:
-        """Figures now; segments are fetched by addresses that all share, so their bytes are the output's, not the viewer's."""
-        return ViewerStats(
-            id=self.id, state="closed" if self.closed else "live" if self.first_byte else "waiting", format="/".join(self.output.format),
-            peer=self.who.peer, who=self.who.name, bytes=self.sent_bytes, drops=0, queue_bytes=0, joined=self.joined, first_byte=self.first_byte,
-            note=self.output.note,
-        )  # fmt: skip
 
 
 class SegmentOutput(Output):
@@ -334,6 +271,8 @@ class SegmentOutput(Output):
             if self._next_audio != self._writing:
                 self._change(at)
         if self._segment is None:
+            if not frame.key:
+                return  # nothing to refer to: there was no cached group of pictures
             self._begin_segment(frame)
         elif (frame.key and self._may_cut(at)) or self._must_cut(at):
             self._end_segment(at if step <= STEP_MAX_MS else self._last_at + self._step, frame.key)

@@ -24,8 +24,9 @@ from relay.hub.formats import OutputFormat
 from relay.hub.gop import GopCache
 from relay.hub.opening import NotReadyError, Opening
 from relay.hub.output import Output, ShortWay, Way, Ways, refuse, resolve_audio
+from relay.hub.poller import SegmentViewer
 from relay.hub.seams import Ingest, RawFrame, TrackTranscoder, Transcoders
-from relay.hub.segments import SEGMENTED, SegmentOutput, SegmentViewer
+from relay.hub.segments import SEGMENTED, SegmentOutput
 from relay.hub.stats import DelayHistogram, Meter, StreamStats, TrackStats, ViewerStats
 from relay.hub.track import Track
 from relay.hub.viewer import NOBODY, Sink, Viewer, Who

@@ -29,7 +29,8 @@ from twisted.python.failure import Failure
 
 from relay.core.live import Lease
 from relay.hub.formats import OutputFormat
-from relay.hub.segments import SegmentOutput, SegmentsError, SegmentViewer
+from relay.hub.poller import SegmentsError, SegmentViewer
+from relay.hub.segments import SegmentOutput
 from relay.hub.viewer import Who
 from relay.mux.playlist import CONTENT_TYPE, master_playlist
 from relay.web.media import Holder, Media, MediaQuery, log_end, peer_of

@@ -36,7 +36,7 @@ from relay.core.playback_session import AT_ITS_END
 from relay.core.tokens import Grant
 from relay.core.trace import FIRST_BYTE, Watcher
 from relay.hub.formats import OutputFormat, UnsupportedTrackError
-from relay.hub.segments import SegmentViewer
+from relay.hub.poller import SegmentViewer
 from relay.hub.stream import Stream, StreamState
 from relay.hub.viewer import Viewer, Who
 from relay.mux.mjpeg import MjpegMuxer

@@ -14,7 +14,8 @@ from relay.codec.frame import AudioConfig, VideoConfig
 from relay.errors import UsageError
 from relay.hub import segments
 from relay.hub.formats import OutputFormat, UnsupportedTrackError
-from relay.hub.segments import SegmentOutput, SegmentsError, SegmentViewer
+from relay.hub.poller import SegmentsError, SegmentViewer
+from relay.hub.segments import SegmentOutput
 from relay.hub.stream import Stream
 from tests.hub.support import G711, FakeSource, Hub
 
@@ -182,6 +183,18 @@ def test_a_running_stream_has_a_segment_at_once() -> None:
     world.clock.advance(0.01)
     assert output.ready
     assert listed(output)[0][1] == "0.m4s"
+
+
+def test_without_a_cached_group_it_begins_with_the_next_key_frame() -> None:
+    world = World(gop_frames=5)
+    world.pictures(30, 50)
+    assert world.stream.gop.frames == []
+    output, _ = world.join()
+    world.pictures(20, 50, begin=30)
+    world.pictures(60, 50, begin=50)
+    assert output.ready
+    assert listed(output)[0][0] == 2.0
+    assert "#EXT-X-INDEPENDENT-SEGMENTS" in output.playlist().decode()
 
 
 # changes ---------------------------------------------------------------------------------
