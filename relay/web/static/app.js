@@ -20,6 +20,7 @@ const PAGES = [
   { id: "playback", role: "viewer", load: () => import("./page_playback.js") },
   { id: "map", role: "viewer", load: () => import("./page_map.js") },
   { id: "alarms", role: "viewer", load: () => import("./page_alarms.js") },
+  { id: "superiors", role: "viewer", load: () => import("./page_superiors.js") },
   { id: "streams", role: "viewer", load: () => import("./page_streams.js") },
   { id: "settings", role: "viewer", load: () => import("./page_settings.js") },
 ];
@@ -40,9 +41,11 @@ function words() {
 }
 
 function showBell() {
-  const link = $("nav").querySelector('a[href="#/alarms"]');
-  link?.querySelector(".badge")?.remove();
-  if (link && bell.count) link.append(make("span", { class: "badge", "aria-label": t("bell", { n: bell.count }) }, bell.count > 999 ? "999+" : String(bell.count)));
+  for (const [page, count] of Object.entries(bell.counts)) {
+    const link = $("nav").querySelector(`a[href="#/${page}"]`), words = t(`bell_${page}`, { n: count });
+    link?.querySelector(".badge")?.remove();
+    if (link && count) link.append(make("span", { class: "badge", role: "img", "aria-label": words, title: words }, count > 999 ? "999+" : String(count)));
+  }
 }
 
 function label(element, text) {

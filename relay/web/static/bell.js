@@ -1,12 +1,12 @@
-// How many alarms nobody has acknowledged yet, for the navigation; and a word about each new one that is worth one.
+// What waits for a person, for the navigation: alarms nobody has acknowledged, requests of superior platforms; and a word about each new one that is worth one.
 
 import { call } from "./api.js";
 import { toast } from "./dom.js";
 import { addWords, currentLanguage, t } from "./i18n.js";
 
 addWords({
-  en: { bell: "{n} alarms nobody has acknowledged", bell_new: "{name}: {alarm}" },
-  zh: { bell: "{n} 条报警未确认", bell_new: "{name}：{alarm}" },
+  en: { bell_alarms: "{n} alarms nobody has acknowledged", bell_superiors: "{n} requests wait for an answer", bell_new: "{name}: {alarm}" },
+  zh: { bell_alarms: "{n} 条报警未确认", bell_superiors: "{n} 条请求待应答", bell_new: "{name}：{alarm}" },
 });
 
 const GATHER_MS = 1500;    // a storm of alarms is one question
@@ -23,23 +23,23 @@ export class Bell {
   constructor(fleet, onChange) {
     this.fleet = fleet;
     this.onChange = onChange;
-    this.count = 0;
+    this.counts = { alarms: 0, superiors: 0 };
     this.waiting = 0;
   }
 
   async look() {
-    try {
-      const { total } = await call("GET", "/alarms?acknowledged=false&limit=1");
-      if (total === this.count) return;
-      this.count = total;
-    } catch {
-      this.count = 0;          // alarms are not kept here, or not for this account
-    }
+    // What is not kept here, or not for this account, is nothing that waits.
+    const [alarms, superiors] = await Promise.all([
+      call("GET", "/alarms?acknowledged=false&limit=1").then((page) => page.total, () => 0),
+      call("GET", "/superiors").then((page) => page.items.reduce((sum, one) => sum + one.requests, 0), () => 0),
+    ]);
+    this.counts = { alarms, superiors };
     this.onChange();
   }
 
   event(event) {
-    if (!event.event.startsWith("alarm.")) return;
+    if (!/^(alarm|superior)\./.test(event.event)) return;
+    if (event.event === "superior.request" && event.state === "waiting") toast(t("bell_new", { name: event.superior, alarm: event.text }));
     if (event.event === "alarm.begin" && event.level >= WORTH_LEVEL) toast(t("bell_new", { name: this.fleet.name(event.sim), alarm: spoken(event.name) }));
     if (this.waiting) return;
     this.waiting = setTimeout(() => { this.waiting = 0; this.look(); }, GATHER_MS);

@@ -1,17 +1,20 @@
 // What is known of all terminals, kept up to date by events; pages listen to it.
 
-import { all } from "./api.js";
+import { all, call } from "./api.js";
 
 export class Fleet {
   constructor() {
     this.items = new Map();
+    this.talks = new Map();     // number → {who, mode, channel}: who holds the microphone there
     this.loaded = false;
     this.listeners = new Set();
     this.waiting = 0;
   }
 
   async load() {
-    this.items = new Map((await all("/terminals")).map((item) => [item.sim, item]));
+    const [items, talks] = await Promise.all([all("/terminals"), call("GET", "/talks")]);
+    this.items = new Map(items.map((item) => [item.sim, item]));
+    this.talks = new Map(talks.items.flatMap((talk) => talk.terminals.map((one) => [one.sim, { who: talk.who, mode: talk.mode, channel: one.channel }])));
     this.loaded = true;
     for (const tell of this.listeners) tell();
   }
@@ -34,7 +37,7 @@ export class Fleet {
 
   // One short delay gathers a storm of events (a restart brings thousands) into one reading of the list.
   event(event) {
-    if (!/^(terminal|stream|channel)/.test(event.event) || this.waiting) return;
+    if (!/^(terminal|stream|channel|talk)/.test(event.event) || this.waiting) return;
     this.waiting = setTimeout(() => { this.waiting = 0; this.load().catch(() => {}); }, 400);
   }
 }

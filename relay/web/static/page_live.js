@@ -20,7 +20,7 @@ export function open(element, { fleet, status, tools, rest }) {
   element.append(side, pictures);
   tools.append(more, layouts, silence);
 
-  const wall = new Wall(pictures, (sim) => fleet.get(sim), changed);
+  const wall = new Wall(pictures, fleet, changed);
   const list = new Terminals(rows, count, fleet, (sim, channel) => Boolean(wall.find(sim, channel)), (sim, channel) => { wall.open(sim, channel); openSide(false); });
 
   function openSide(is) {

@@ -1,7 +1,9 @@
 // Vehicles: all of them in a table, or one with everything that is known of it and can be done with it.
 
 import { icon, make, moment, select, table, tag } from "./dom.js";
+import { may } from "./api.js";
 import { addWords, place, t } from "./i18n.js";
+import { startBroadcast } from "./callbar.js";
 import { Vehicle } from "./vehicle.js";
 
 addWords({
@@ -25,6 +27,9 @@ export function open(element, context) {
 
 function list(element, { fleet }) {
   let group = "", state = "";
+  const picked = new Set();
+  const speak = make("button", { type: "button", class: "primary", hidden: true, onclick: () => startBroadcast(fleet, [...picked]) });
+  const operator = may("operator");
   const search = make("input", { type: "search", autocomplete: "off", spellcheck: "false", oninput: () => draw() });
   const filters = make("div", { class: "filters" });
   const rows = make("div", {});
@@ -37,7 +42,7 @@ function list(element, { fleet }) {
     const groups = [...new Set([...fleet.items.values()].map((item) => item.group).filter(Boolean))].sort();
     filters.replaceChildren(make("h2", {}, t("page_vehicles")), make("label", { class: "search" }, icon("search"), search),
       select(t("ve_group"), [["", t("ve_all_groups")], ...groups.map((name) => [name, name])], group, (value) => { group = value; draw(); }),
-      select(t("ve_state"), [["", t("ve_all_states")], ["online", t("ve_online")], ["offline", t("ve_offline")], ["alarm", t("ve_alarm")]], state, (value) => { state = value; draw(); }));
+      select(t("ve_state"), [["", t("ve_all_states")], ["online", t("ve_online")], ["offline", t("ve_offline")], ["alarm", t("ve_alarm")]], state, (value) => { state = value; draw(); }), speak);
     draw();
   }
 
@@ -50,7 +55,12 @@ function list(element, { fleet }) {
 
   function draw() {
     const items = [...fleet.items.values()].filter(matches).sort((a, b) => Number(b.online) - Number(a.online) || a.name.localeCompare(b.name));
-    rows.replaceChildren(table([t("ve_vehicle"), t("ve_group"), t("ve_state"), [t("ve_speed")], t("ve_position"), t("ve_channels"), t("ve_seen")], items.slice(0, DRAWN_MAX).map((item) => [
+    for (const sim of picked) if (!fleet.get(sim)?.online) picked.delete(sim);
+    speak.hidden = !picked.size;
+    speak.replaceChildren(icon("mic"), t("tk_speak_to", { n: picked.size }));
+    const held = document.activeElement?.dataset?.pick;
+    rows.replaceChildren(table([...(operator ? [t("tk_choose")] : []), t("ve_vehicle"), t("ve_group"), t("ve_state"), [t("ve_speed")], t("ve_position"), t("ve_channels"), t("ve_seen")], items.slice(0, DRAWN_MAX).map((item) => [
+      ...(operator ? [make("input", { type: "checkbox", "data-pick": item.sim, "aria-label": `${t("tk_choose")} ${item.name}`, checked: picked.has(item.sim), disabled: !item.online, onchange: (event) => { picked[event.target.checked ? "add" : "delete"](item.sim); draw(); } })] : []),
       make("a", { class: "strong", href: `#/vehicles/${encodeURIComponent(item.sim)}` }, item.plate || item.alias || item.sim, make("small", {}, item.sim)),
       item.group || "",
       states(item),
@@ -61,6 +71,7 @@ function list(element, { fleet }) {
       }, String(channel.channel)))) : "",
       moment(item.last_seen),
     ]), t("ve_none")));
+    if (held) rows.querySelector(`[data-pick="${CSS.escape(held)}"]`)?.focus();
     note.textContent = items.length > DRAWN_MAX ? t("ve_more", { n: DRAWN_MAX, total: items.length }) : t("ve_count", { shown: items.length, total: fleet.items.size });
   }
 

@@ -59,7 +59,7 @@ export function pad(target) {
 
   /** Held by pointer or by Space and Enter. */
   function held(direction) {
-    const element = make("button", { type: "button", class: `pad-${direction}`, title: t(`ptz_${direction}`), "aria-label": t(`ptz_${direction}`) }, SIGNS[direction]);
+    const element = make("button", { type: "button", class: `to-${direction}`, title: t(`ptz_${direction}`), "aria-label": t(`ptz_${direction}`) }, SIGNS[direction]);
     element.addEventListener("pointerdown", (event) => { element.setPointerCapture(event.pointerId); turn(direction); });
     for (const end of ["pointerup", "pointercancel", "lostpointercapture", "blur"]) element.addEventListener(end, halt);
     element.addEventListener("keydown", (event) => { if (event.key === " " || event.key === "Enter") { event.preventDefault(); turn(direction); } });
@@ -73,7 +73,7 @@ export function pad(target) {
     const element = make("button", { type: "button", class: "plain", "aria-pressed": "false", onclick: async () => { if (await tell({ action: name, on: !on })) { on = !on; element.setAttribute("aria-pressed", String(on)); } } }, t(`ptz_${name}`));
     return element;
   };
-  const arrows = make("div", { class: "pad", tabindex: "0", role: "group", "aria-label": t("ptz") }, ...Object.values(ARROWS).map(held));
+  const arrows = make("div", { class: "ptz-pad", tabindex: "0", role: "group", "aria-label": t("ptz") }, ...Object.values(ARROWS).map(held));
   arrows.addEventListener("keydown", (event) => { if (event.target === arrows && ARROWS[event.key]) { event.preventDefault(); event.stopPropagation(); turn(ARROWS[event.key]); } });
   arrows.addEventListener("keyup", (event) => { if (ARROWS[event.key]) halt(); });
   arrows.addEventListener("contextmenu", (event) => event.preventDefault());

@@ -6,7 +6,7 @@ export class Stage {
   /** `empty()` says what stands there while nothing is shown. */
   constructor(fleet, empty) {
     this.emptyWords = empty;
-    this.terminalOf = (sim) => fleet.get(sim);
+    this.fleet = fleet;
     this.changed = () => {};
     this.tile = new Tile(this, 0);
     this.element = this.tile.element;

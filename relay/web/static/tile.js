@@ -9,7 +9,7 @@ import { call } from "./api.js";
 const HOPS = ["requested", "sent", "answered", "connected", "first_packet", "first_key_frame", "first_byte"];
 
 export class Tile {
-  /** `wall` is told of clicks, drops, sound and closing; `terminalOf(sim)` gives what is known of a terminal. */
+  /** `wall` is told of clicks, drops, sound and closing; `fleet` knows the terminals. */
   constructor(wall, index) {
     this.wall = wall;
     this.index = index;
@@ -73,10 +73,11 @@ export class Tile {
   }
 
   name() {
-    const terminal = this.wall.terminalOf(this.what.sim);
+    const terminal = this.wall.fleet.get(this.what.sim);
     const title = terminal?.plate || this.what.sim;
     const where = place(this.what.channel);
-    return `${title} · ${t("ch", { n: this.what.channel })}${where ? ` ${where}` : ""}`;
+    const talk = this.wall.fleet.talks.get(this.what.sim);
+    return `${title} · ${t("ch", { n: this.what.channel })}${where ? ` ${where}` : ""}${talk ? ` · ${t("tk_holds", { who: talk.who })}` : ""}`;
   }
 
   draw() {

@@ -7,6 +7,7 @@ import { controlCard, parameterCard, Photos, textCard } from "./orders.js";
 import { states, where } from "./page_vehicles.js";
 import { pad } from "./ptz.js";
 import { Stage } from "./stage.js";
+import { startTalk } from "./callbar.js";
 
 addWords({
   en: {
@@ -51,6 +52,7 @@ export class Vehicle {
     if (this.closed) return;
     this.sim = this.item.sim;
     this.build();
+    this.unwatch = this.fleet.watch(() => { if (this.head) this.drawHead(); });
     this.timer = setInterval(() => this.look(), EVERY_MS);
   }
 
@@ -89,9 +91,13 @@ export class Vehicle {
     if (this.shown) this.watch(this.shown);
   }
 
+  get talk() {
+    return this.fleet.talks.get(this.sim);
+  }
+
   drawHead() {
     const { item } = this;
-    this.head.replaceChildren(make("a", { class: "back", href: "#/vehicles", title: t("vh_back"), "aria-label": t("vh_back") }, "‹"), make("h2", {}, item.plate || item.alias || item.sim), item.group ? tag(item.group) : "", states(item), make("span", { class: "spacer" }),
+    this.head.replaceChildren(make("a", { class: "back", href: "#/vehicles", title: t("vh_back"), "aria-label": t("vh_back") }, "‹"), make("h2", {}, item.plate || item.alias || item.sim), item.group ? tag(item.group) : "", states(item), this.talk ? tag(t("tk_holds", { who: this.talk.who }), "warn") : "", make("span", { class: "spacer" }),
       ...["playback", "map", "alarms"].map((page) => make("a", { class: "plain", href: `#/${page}/${encodeURIComponent(item.sim)}` }, t(`vh_${page}`))));
   }
 
@@ -102,7 +108,7 @@ export class Vehicle {
     this.channelsShown = shown;
     this.channels.replaceChildren(table([t("vh_channel"), [t("vh_viewers")], ""], item.channels.map((channel) => [
       make("span", { title: `${t("vh_source")} ${channel.source}` }, `${channel.channel} ${channel.name || place(channel.channel)}`.trim(), make("small", {}, t(`kind_${channel.kind}`))), [String(channel.viewers)],
-      make("span", {}, press(this.shown === channel.channel ? t("vh_watching") : t("vh_watch"), () => this.watch(channel.channel), "plain", { disabled: !item.online, "aria-pressed": String(this.shown === channel.channel) }),
+      make("span", {}, ...(may("operator") ? ["talk", "listen", "broadcast"].map((mode) => press(t(`tk_${mode}`), () => startTalk(this.fleet, this.sim, channel.channel, mode), "plain", { disabled: !item.online })) : []), press(this.shown === channel.channel ? t("vh_watching") : t("vh_watch"), () => this.watch(channel.channel), "plain", { disabled: !item.online, "aria-pressed": String(this.shown === channel.channel) }),
         press(t("vh_starts"), (event) => doing(event, () => this.showStarts(channel.channel)))),
     ]), ""));
   }
@@ -156,6 +162,7 @@ export class Vehicle {
   close() {
     this.closed = true;
     clearInterval(this.timer);
+    this.unwatch?.();
     this.camera?.halt();
     this.photos?.close();
     this.stage?.close();

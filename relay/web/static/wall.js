@@ -8,9 +8,9 @@ export const LAYOUTS = [1, 4, 9, 16];
 const CHANNEL = /^([0-9a-zA-Z]+)_([0-9]+)$/;
 
 export class Wall {
-  constructor(element, terminalOf, onChange) {
+  constructor(element, fleet, onChange) {
     this.element = element;
-    this.terminalOf = terminalOf;
+    this.fleet = fleet;
     this.onChange = onChange;
     this.tiles = [];
     this.selected = null;
