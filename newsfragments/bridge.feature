@@ -1,1 +1,1 @@
-Superior platforms get their video: 0x9801, 0x9802, 0x9902, 0x9A01, 0x9A02 are checked, answered and passed on to terminals, and their players open the streams on `http.platform_port` in the standard's own form, one channel or all.
+Superior platforms get their video: 0x9801, 0x9802, 0x9902, 0x9A01, 0x9A02 0x9B01, 0x9B03 are checked, answered and passed on to terminals, and their players open the streams on `http.platform_port` in the standard's own form, one channel or all.

@@ -5,14 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from relay.core.bridge import Bridge
+from relay.core.bridge_downloads import BridgeDownloads
 from relay.core.bridge_requests import BridgeRequests
 from relay.core.cross_domain import Tracks
 from relay.core.events import Events
+from relay.core.fetches import Fetches
 from relay.core.live import Live
 from relay.core.playback import Playbacks
 from relay.core.recordings import Recordings
 from relay.core.superior import Superior
 from relay.core.superiors import Superiors
+from relay.core.uploads import Uploads
 from relay.settings import Http
 from relay.web.connection import SinkMaker
 from relay.web.platform import PlatformStreams
@@ -32,9 +35,16 @@ class VideoUplink:
 
     def __init__(
         self, superiors: Superiors, live: Live, playbacks: Playbacks, searches: Recordings, tracks: Tracks, events: Events, clock: Any,
-        settings: Http, port: int, sinks: SinkMaker,
+        settings: Http, port: int, sinks: SinkMaker, uploads: Uploads, fetches: Fetches, ftp_port: int,
     ) -> None:  # fmt: skip
         self.bridge = Bridge(superiors, live, playbacks, tracks, events, clock, lambda superior: platform_address(settings, port, superior))
         self.requests = BridgeRequests(self.bridge, searches)
         self.requests.register()
+        self.downloads = BridgeDownloads(self.requests, uploads, fetches, ftp_port)
+        self.downloads.register()
         self.streams = PlatformStreams(self.bridge, settings, clock, sinks)
+
+    def close(self) -> None:
+        """The relay stops."""
+        self.downloads.close()
+        self.bridge.close()

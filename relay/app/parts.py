@@ -44,6 +44,7 @@ from relay.core.alias import Resolver
 from relay.core.audit import Audit
 from relay.core.events import Events
 from relay.core.fence import Fence
+from relay.core.fetches import Fetches
 from relay.core.hooks import Hooks
 from relay.core.live import Live, MediaPorts
 from relay.core.multimedia import Multimedia
@@ -173,7 +174,6 @@ class Parts:
         self.talk_server = TalkServer(self.talks, self.recorder)
         self.superior_store = SuperiorStore(data_directory(settings) / SUPERIORS) if settings.superior else None
         self.superiors = self._superiors()
-        self.video_uplink = self._video_uplink()
         self.records.take_pictures(self.orders)
         self.records.watch_streams(self.live, self.registry, tell_player)
         self.ptz = Ptz(self.terminals, clock, self.events, settings.terminals.ptz_hold_s, self.audit.record)
@@ -195,6 +195,8 @@ class Parts:
             self.in_thread,
         )
         self.records.watch_transfers(self.talks, self.uploads)
+        self.fetches = Fetches(clock.seconds)
+        self.video_uplink = self._video_uplink()
         self.videos = Videos(
             settings.recording,
             settings.record,
@@ -281,8 +283,9 @@ class Parts:
         http, port = self.settings.http, self.listeners.port("http.platform_port")
         sinks = cast(SinkMaker, make_sink)
         return VideoUplink(
-            self.superiors, self.live, self.playbacks, self.searches, self.store.positions, self.events, self.clock, http, port, sinks
-        )
+            self.superiors, self.live, self.playbacks, self.searches, self.store.positions, self.events, self.clock, http, port, sinks,
+            self.uploads, self.fetches, self.listeners.port("ftp.port"),
+        )  # fmt: skip
 
     def _start_superiors(self) -> None:
         if self.superiors is None or self.superior_store is None:
@@ -339,7 +342,7 @@ class Parts:
         if self.listeners.get("ftp.port") is not None:
             from relay.net.ftp import FtpServer  # Twisted's FTP server takes the reactor at import
 
-            self.ftp = FtpServer(self.reactor, self.clock, self.settings.ftp, self.uploads)
+            self.ftp = FtpServer(self.reactor, self.clock, self.settings.ftp, self.uploads, self.fetches, self.in_thread)
             self._stream("ftp.port", self.ftp)
         self.uploads.begin()
         self.videos.begin()
@@ -483,7 +486,7 @@ class Parts:
 
     def _stop_bridge(self) -> None:
         if self.video_uplink is not None:
-            self.video_uplink.bridge.close()
+            self.video_uplink.close()
 
     async def _stop_superiors(self) -> None:
         if self.superiors is not None and self.superior_store is not None:

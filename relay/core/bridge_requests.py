@@ -83,23 +83,24 @@ class BridgeRequests:
 
     # ---- what all have in common ------------------------------------------------------------------------------------------
 
-    async def _admit(self, superior: Superior, request: Request, password: str, gnss: bytes | None) -> tuple[Vehicle, Grant] | int:
+    async def admit(self, superior: Superior, request: Request, password: str, gnss: bytes | None) -> tuple[Vehicle, Grant] | int:
         """The vehicle and which password opened it, or the result that refuses."""
         bridge = self.bridge
         bridge.counts[f"0x{request.kind:04X}"] += 1
         vehicle = bridge.vehicle(superior, request.plate, request.color)
         if vehicle is None:
-            return self._refuse(superior, request, FAILURE, "no such vehicle of this superior's")
+            return self.refuse(superior, request, FAILURE, "no such vehicle of this superior's")
         grant = bridge.hub.passwords.check(superior.name, str(password))
         if grant is None:
-            return self._refuse(superior, request, WRONG_PASSWORD, "wrong time-efficient password")
+            return self.refuse(superior, request, WRONG_PASSWORD, "wrong time-efficient password")
         if grant.kind == CROSS_DOMAIN and not await bridge.meets_cross_domain(superior, vehicle, cross_domain.place_of_block(gnss)):
-            return self._refuse(superior, request, NOT_CROSS_DOMAIN, "cross-domain condition not met")
+            return self.refuse(superior, request, NOT_CROSS_DOMAIN, "cross-domain condition not met")
         if not bridge.hub.online(vehicle.sim):
-            return self._refuse(superior, request, FAILURE, "the terminal is not online")
+            return self.refuse(superior, request, FAILURE, "the terminal is not online")
         return vehicle, grant
 
-    def _refuse(self, superior: Superior, request: Request, result: int, why: str) -> int:
+    def refuse(self, superior: Superior, request: Request, result: int, why: str) -> int:
+        """Count and log a refusal; gives ``result``."""
         self.bridge.counts[f"refused: {result}"] += 1
         text = "superior {name}: 0x{kind:04X} for {plate} answered with {result}: {why}"
         log.info(text, name=superior.name, kind=request.kind, plate=request.plate, result=result, why=why)
@@ -122,7 +123,7 @@ class BridgeRequests:
         data = request.data
         if not isinstance(data, LiveRequest):
             return
-        admitted = await self._admit(superior, request, data.authorize_code, data.gnss_data)
+        admitted = await self.admit(superior, request, data.authorize_code, data.gnss_data)
         if isinstance(admitted, int):
             reply(LiveAnswer(result=admitted))
             return
@@ -130,20 +131,20 @@ class BridgeRequests:
         channel, avitem = int(data.channel_id), int(data.avitem_type)
         host, port = self.bridge.platform_address(superior)
         if not self._supported(vehicle, channel, avitem):
-            reply(LiveAnswer(result=self._refuse(superior, request, NOT_SUPPORTED, f"channel {channel} has no such media")))
+            reply(LiveAnswer(result=self.refuse(superior, request, NOT_SUPPORTED, f"channel {channel} has no such media")))
             return
         if not host or not port:
-            reply(LiveAnswer(result=self._refuse(superior, request, FAILURE, "http.platform_port is off, or no address is known to tell")))
+            reply(LiveAnswer(result=self.refuse(superior, request, FAILURE, "http.platform_port is off, or no address is known to tell")))
             return
         permit = self.bridge.permit(superior, vehicle, channel, avitem, LIVE, grant)
         if permit is None:
-            reply(LiveAnswer(result=self._refuse(superior, request, FAILURE, "too many requests of this superior")))
+            reply(LiveAnswer(result=self.refuse(superior, request, FAILURE, "too many requests of this superior")))
             return
         self.bridge.start_live(superior, permit)
         if permit.failure is not None:  # known without asking the terminal: it is playing back and does not do both, say
             self.bridge.drop(permit, permit.failure.message)
             result = RESULTS.get(permit.failure.code, FAILURE)
-            reply(LiveAnswer(result=self._refuse(superior, request, result, permit.failure.message)))
+            reply(LiveAnswer(result=self.refuse(superior, request, result, permit.failure.message)))
             return
         reply(LiveAnswer(result=SUCCESS, server_ip=host, server_port=port))
         self._tell(superior, request, "live", sim=vehicle.sim, channel=channel, domain=grant.kind)
@@ -172,23 +173,23 @@ class BridgeRequests:
         data = request.data
         if not isinstance(data, CatalogueRequest):
             return
-        admitted = await self._admit(superior, request, data.authorize_code, data.gnss_data)
+        admitted = await self.admit(superior, request, data.authorize_code, data.gnss_data)
         if isinstance(admitted, int):
             reply(CatalogueAnswer(result=admitted, item_list=[]))
             return
         vehicle, _ = admitted
         channel = int(data.channel_id)
         if channel and not vehicle.terminal.has_channel(channel):
-            reply(CatalogueAnswer(result=self._refuse(superior, request, NOT_SUPPORTED, f"there is no channel {channel}"), item_list=[]))
+            reply(CatalogueAnswer(result=self.refuse(superior, request, NOT_SUPPORTED, f"there is no channel {channel}"), item_list=[]))
             return
         criteria = Criteria(
-            _digits(data.start_time), _digits(data.end_time), int(data.alarm_type), int(data.avitem_type), int(data.stream_type), int(data.mem_type)
+            digits_of(data.start_time), digits_of(data.end_time), int(data.alarm_type), int(data.avitem_type), int(data.stream_type), int(data.mem_type)
         )
         try:
             found = await self.searches.search(vehicle.sim, channel, criteria, SEARCH_S)
         except RequestError as problem:
             result = NOT_SUPPORTED if isinstance(problem, RefusedError) and problem.result == 3 else FAILURE
-            reply(CatalogueAnswer(result=self._refuse(superior, request, result, problem.message), item_list=[]))
+            reply(CatalogueAnswer(result=self.refuse(superior, request, result, problem.message), item_list=[]))
             return
         items = [item_of(each) for each in found.items if _wanted(criteria, channel, each)]
         reply(CatalogueAnswer(result=SUCCESS, item_num=len(items), item_list=items))
@@ -215,7 +216,7 @@ class BridgeRequests:
         data = request.data
         if not isinstance(data, PlaybackRequest):
             return
-        admitted = await self._admit(superior, request, data.authorize_code, data.gnss_data)
+        admitted = await self.admit(superior, request, data.authorize_code, data.gnss_data)
         if isinstance(admitted, int):
             reply(PlaybackAnswer(result=admitted))
             return
@@ -223,20 +224,20 @@ class BridgeRequests:
         channel, avitem = int(data.channel_id), int(data.avitem_type)
         host, port = self.bridge.platform_address(superior)
         if avitem > 3 or (channel and not vehicle.terminal.has_channel(channel)):
-            reply(PlaybackAnswer(result=self._refuse(superior, request, NOT_SUPPORTED, f"channel {channel} has no such media")))
+            reply(PlaybackAnswer(result=self.refuse(superior, request, NOT_SUPPORTED, f"channel {channel} has no such media")))
             return
         permit = self.bridge.permit(superior, vehicle, channel, avitem, PLAYBACK, grant) if host and port else None
         if permit is None:
-            reply(PlaybackAnswer(result=self._refuse(superior, request, FAILURE, "no listener for players, or too many requests")))
+            reply(PlaybackAnswer(result=self.refuse(superior, request, FAILURE, "no listener for players, or too many requests")))
             return
-        span = _digits(data.playback_start_time), _digits(data.playback_end_time)
+        span = digits_of(data.playback_start_time), digits_of(data.playback_end_time)
         wish = Wish(Criteria(*span, media_type=avitem, stream_type=int(data.stream_type), storage_type=int(data.mem_type)))
         for each in self.bridge.channels_of(permit):
             self._begin(superior, permit, each, wish)
         if not permit.playbacks and permit.failure is not None:
             self.bridge.drop(permit, permit.failure.message)
             result = RESULTS.get(permit.failure.code, FAILURE)
-            reply(PlaybackAnswer(result=self._refuse(superior, request, result, permit.failure.message)))
+            reply(PlaybackAnswer(result=self.refuse(superior, request, result, permit.failure.message)))
             return
         reply(PlaybackAnswer(result=SUCCESS, server_ip=host, server_port=port))
         self._tell(superior, request, "playback", sim=vehicle.sim, channel=channel, domain=grant.kind)
@@ -286,17 +287,17 @@ class BridgeRequests:
         code, times = int(data.control_type), SPEEDS.get(int(data.fast_time), 1)
         action = {0: RESUME, 1: PAUSE, 3: SPEED, 4: REWIND, 5: SEEK, 6: KEYFRAMES}.get(code)
         if action is None or (action == SEEK and not data.date_time):
-            return self._refuse(superior, request, NOT_SUPPORTED, f"control {code}")
+            return self.refuse(superior, request, NOT_SUPPORTED, f"control {code}")
         time = datetime.fromtimestamp(data.date_time, UTC) if action == SEEK else None
         try:
             await session.control(action, times, time)
         except StartFailed as problem:
-            return self._refuse(superior, request, FAILURE, problem.message)
+            return self.refuse(superior, request, FAILURE, problem.message)
         except TerminalOfflineError:
-            return self._refuse(superior, request, SESSION_ENDED, "the terminal is not online")
+            return self.refuse(superior, request, SESSION_ENDED, "the terminal is not online")
         except RequestError as problem:
             unsupported = isinstance(problem, RefusedError) and problem.result == 3
-            return self._refuse(superior, request, NOT_SUPPORTED if unsupported else FAILURE, problem.message)
+            return self.refuse(superior, request, NOT_SUPPORTED if unsupported else FAILURE, problem.message)
         return SUCCESS
 
     # ---- passwords ----------------------------------------------------------------------------------------------------------------
@@ -308,7 +309,7 @@ class BridgeRequests:
         superior.send_passwords()
 
 
-def _digits(unix: int) -> str:
+def digits_of(unix: int) -> str:
     """UTC seconds of the platforms as the terminals' local digits; 0 = no limit."""
     return wire_digits(datetime.fromtimestamp(unix, BEIJING) if unix else None)
 

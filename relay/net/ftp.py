@@ -12,7 +12,8 @@ in a later version stays shut, and everything that opens a connection or touches
                  the file ends. TYPE A changes nothing: what comes is media
     everything   bounded in bytes, files, connections and time
 
-Nobody is answered while no task waits for files: the connection is closed.
+Nobody is answered while no task waits for files, and no superior has a file to fetch: the connection is closed. A superior's credentials (``core.fetches``)
+open one file for reading and nothing for writing: ``net.ftp_fetch``.
 """
 
 # mypy: disallow-untyped-calls=False
@@ -26,7 +27,7 @@ from collections.abc import Callable
 from ipaddress import IPv4Address, ip_address
 from typing import Any
 
-from twisted.internet.defer import Deferred, TimeoutError, fail, succeed
+from twisted.internet.defer import Deferred, TimeoutError, fail, maybeDeferred, succeed
 from twisted.internet.error import CannotListenError, ConnectionDone
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import ClientFactory, Protocol, connectionDone
@@ -35,9 +36,11 @@ from twisted.protocols import ftp
 from twisted.protocols.policies import TimeoutMixin
 from twisted.python.failure import Failure
 
+from relay.core.fetches import USER, Fetch, Fetches
 from relay.core.upload_files import Incoming
 from relay.core.uploads import Upload, UploadRefusedError, Uploads
 from relay.hub.merge import Clock
+from relay.net.ftp_fetch import ALSO, NEVER, InThread, Sender, names_it, open_at
 from relay.settings import Ftp
 
 log = Logger(namespace="relay.net")
@@ -87,6 +90,7 @@ class DataConnection(Protocol, TimeoutMixin):
         self._incoming: Incoming | None = None
         self._over: Deferred[bool] = Deferred()
         self._lost: bool | None = None
+        self._sender: Sender | None = None
 
     def callLater(self, period: float, call: Callable[[], None]) -> Any:
         """For TimeoutMixin: by the relay's clock."""
@@ -104,6 +108,12 @@ class DataConnection(Protocol, TimeoutMixin):
         if self._lost is None:
             self.transport.resumeProducing()
         return self._over
+
+    def give(self, in_thread: InThread) -> Sender:
+        """What sends a file over it."""
+        self._sender = Sender(self.transport, in_thread, self.resetTimeout)
+        self.setTimeout(self._idle_s)
+        return self._sender
 
     def dataReceived(self, data: bytes) -> None:
         self.resetTimeout()
@@ -133,6 +143,8 @@ class DataConnection(Protocol, TimeoutMixin):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.setTimeout(None)
         self._lost = isinstance(reason.value, ConnectionDone)
+        if self._sender is not None:
+            self._sender.lost()
         self._over.callback(self._lost)
 
 
@@ -192,6 +204,7 @@ class FencedFTP(ftp.FTP):
         self._listening: Any = None
         self._connecting: Any = None
         self._incoming: Incoming | None = None
+        self.grant: Fetch | None = None  #: a superior's; then nothing can be written
 
     # ---- the connection -----------------------------------------------------------------------------------------------------
 
@@ -230,10 +243,12 @@ class FencedFTP(ftp.FTP):
     def processCommand(self, cmd: str, *params: str) -> Any:
         """The fence: only what the table has, with as many arguments as it has."""
         cmd = cmd.upper().strip("\xff\xf4\xf2")  # telnet's interrupt and synch, which some send before ABOR
-        if cmd in WRITE_ONLY:
+        if self.grant is not None and cmd in NEVER:
+            return succeed(None).addCallback(lambda _: self.sendLine("550 You may fetch your file, and nothing else."))
+        if cmd in WRITE_ONLY and not (self.grant is not None and cmd in ALSO):
             return succeed(None).addCallback(lambda _: self.sendLine("550 This server is only written to."))
         wants = COMMANDS.get(cmd)
-        if cmd not in COMMANDS:
+        if cmd not in COMMANDS and cmd not in ALSO:
             return fail(ftp.CmdNotImplementedError(cmd[:16]))
         if self.state != self.AUTHED and cmd not in BEFORE_LOGIN:
             return ftp.NOT_LOGGED_IN
@@ -256,6 +271,15 @@ class FencedFTP(ftp.FTP):
     def say_PASS(self, password: str) -> Any:
         if self.state != self.INAUTH:
             return ftp.BAD_CMD_SEQ, "USER comes before PASS"
+        fetches = self.server.fetches
+        if fetches is not None and self._user.startswith(USER):
+            self.grant = fetches.log_in(self._user, password)
+            if self.grant is not None:
+                self.state = self.AUTHED
+                self._idle_s = self.server.settings.idle_s
+                self.setTimeout(self._idle_s)
+                log.info("FTP: {host} logged in to fetch a file for superior {name}", host=self.host, name=self.grant.superior)
+                return self.sendLine("230 Go on.")
         task = self.server.uploads.log_in(self._user, password)
         if task is not None and task.connections >= PER_TASK:
             self.sendLine(f"421 {PER_TASK} connections of this task are open already.")
@@ -448,7 +472,62 @@ class FencedFTP(ftp.FTP):
         self._offset = int(offset)
         self.sendLine(f"350 Goes on at {self._offset}.")
 
+    def say_RETR(self, path: str) -> Any:
+        """Only ever reached with a grant."""
+        offset, self._offset = self._offset or 0, 0
+        grant, data, fetches = self.grant, self._data, self.server.fetches
+        if grant is None or data is None or fetches is None:
+            return ftp.BAD_CMD_SEQ, "PASV, EPSV, PORT or EPRT comes before"
+        if not names_it(grant, self._segments(path)):
+            fetches.counts["refused: another file"] += 1
+            return self.sendLine("550 Your credentials are for another file.")
+        opening: Deferred[Any] = self.server.in_thread(open_at, grant, offset)
+        return opening.addCallbacks(lambda file: self._send(data, file), lambda _: self.sendLine("550 The file is not there any more."))
+
+    def say_LIST(self, _: str) -> Any:
+        grant, data = self.grant, self._data
+        if grant is None or data is None:
+            return ftp.BAD_CMD_SEQ, "PASV, EPSV, PORT or EPRT comes before"
+        size = grant.path.stat().st_size if grant.path.exists() else 0
+        return self._send(data, f"-r--r--r--   1 jt1078relay jt1078relay {size:>12} Jan  1 00:00 {grant.name}\r\n".encode())
+
+    def say_NLST(self, _: str) -> Any:
+        grant, data = self.grant, self._data
+        if grant is None or data is None:
+            return ftp.BAD_CMD_SEQ, "PASV, EPSV, PORT or EPRT comes before"
+        return self._send(data, f"{grant.name}\r\n".encode())
+
+    def say_MDTM(self, path: str) -> None:
+        self.sendLine("550 It has no time.")
+
+    def _send(self, data: DataFactory, what: Any) -> Any:
+        self.setTimeout(None)
+        self.sendLine("150 Go on.")
+        timer = self.server.clock.callLater(DATA_WAIT_S, self._no_data, data)
+        return data.waiting.addBoth(self._sending, timer, what)
+
+    def _sending(self, result: Any, timer: Any, what: Any) -> Any:
+        if timer.active():
+            timer.cancel()
+        if isinstance(result, Failure):
+            if not isinstance(what, bytes):
+                self.server.in_thread(what.close)
+            return self._sent("", "425 No data connection came.")
+        sender = result.give(self.server.in_thread)
+        over = sender.text(what) if isinstance(what, bytes) else sender.start(what)
+        return over.addCallback(self._sent)
+
+    def _sent(self, problem: str, line: str = "") -> None:
+        fetches = self.server.fetches
+        if fetches is not None and not line:
+            fetches.counts[problem or "fetched"] += 1
+        self._stored(problem, line)
+
     def say_SIZE(self, path: str) -> None:
+        if self.grant is not None:
+            there = names_it(self.grant, self._segments(path)) and self.grant.path.exists()
+            self.sendLine(f"213 {self.grant.path.stat().st_size}" if there else "550 There is no such file.")
+            return
         size = self.task.size_of(self._wire(path)) if self.task is not None else None
         self.sendLine(f"213 {size}" if size is not None else "550 There is no such file.")
 
@@ -513,8 +592,13 @@ class FtpServer(ftp.FTPFactory):
     noisy = False
     allowAnonymous = False
 
-    def __init__(self, reactor: Any, clock: Clock, settings: Ftp, uploads: Uploads) -> None:
+    def __init__(
+        self, reactor: Any, clock: Clock, settings: Ftp, uploads: Uploads, fetches: Fetches | None = None, in_thread: InThread | None = None
+    ) -> None:
+        """``fetches``: what superiors may read; goes with ``in_thread``, which reads."""
         super().__init__(None)
+        self.fetches = fetches
+        self.in_thread: InThread = in_thread if in_thread is not None else maybeDeferred
         self.reactor = reactor
         self.clock = clock
         self.settings = settings
@@ -526,7 +610,8 @@ class FtpServer(ftp.FTPFactory):
         """A connection, if anybody is to be served now."""
         host = plain(getattr(addr, "host", ""))
         count, until = self._hosts.get(host, (0, 0.0))
-        if not self.uploads.expected or len(self.connections) >= self.settings.connections_max:
+        expected = self.uploads.expected or (self.fetches is not None and self.fetches.expected)
+        if not expected or len(self.connections) >= self.settings.connections_max:
             self.uploads.counts["FTP connections turned away"] += 1
             return None
         if count >= HOST_MISSES_MAX and self.clock.seconds() < until:

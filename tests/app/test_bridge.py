@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ftplib
 import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -13,6 +14,7 @@ from urllib.parse import quote
 import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.task import deferLater
+from twisted.internet.threads import deferToThread
 
 from relay.app.config import Loaded
 from relay.app.listening import free_port
@@ -21,6 +23,10 @@ from relay.core.events import BEIJING
 from relay.jt809.messages.base import Gnss
 from relay.jt809.messages.video import (
     CatalogueRequest,
+    DownloadControl,
+    DownloadReady,
+    DownloadReadyAnswer,
+    DownloadRequest,
     LiveRequest,
     LiveStopRequest,
     PlaybackControl,
@@ -235,6 +241,68 @@ async def test_playback_is_controlled_and_ends_by_the_superiors_word(world: Worl
     assert (await world.ask(PlaybackControl(control_type=2))).result == 0
     await player.over
     assert (await world.ask(PlaybackControl(control_type=1))).result == 3, "there is no session any more"
+
+
+def download(now: int, password: str) -> DownloadRequest:
+    """The last whole half hour of channel 1."""
+    return DownloadRequest(
+        channel_id=1, start_time=now - 5400, end_time=now - 3600, alarm_type=0, avitem_type=0, stream_type=1, mem_type=1, file_size=0,
+        authorize_code=password, gnss_data=None,
+    )  # fmt: skip
+
+
+def fetch_file(ready: DownloadReady) -> tuple[bytes, list[str]]:
+    """As a superior's FTP client does, in a thread; what it was not allowed is told too."""
+    client = ftplib.FTP()
+    client.connect(str(ready.server_ip), int(ready.tcp_port), timeout=20)
+    client.login(str(ready.username), str(ready.password))
+    refused = []
+    for words in ("STOR evil", "DELE x", "RETR ../relay.db", "RETR other.mp4"):
+        try:
+            client.voidcmd("TYPE I")
+            if words.startswith(("STOR", "RETR")):
+                client.transfercmd(words).close()
+            else:
+                client.voidcmd(words)
+        except ftplib.Error as problem:
+            refused.append(str(problem)[:3])
+    got = bytearray()
+    client.retrbinary(f"RETR {ready.file_path}", got.extend)
+    size = client.size(str(ready.file_path))
+    assert size == len(got)
+    assert client.nlst() == [str(ready.file_path).lstrip("/")]
+    client.quit()
+    return bytes(got), refused
+
+
+async def test_a_recording_is_fetched_from_the_terminal_and_then_by_the_superior(world: World) -> None:
+    answer = await world.ask(download(int(time.time()), world.home))
+    assert answer.result == 0
+    assert answer.session_id == 1
+    ready = await until(lambda: next((one.business.data for one in world.superior.heard if one.kind == 0x1B02), None), "0x1B02", 40)
+    assert (ready.result, ready.session_id, ready.tcp_port) == (0, 1, world.relay.listeners.port("ftp.port"))
+    data, refused = await deferToThread(fetch_file, ready)
+    assert refused == ["550"] * 4
+    [task], _ = await world.parts.uploads.page()
+    stored = task.facts.files[str(ready.file_path).lstrip("/")]
+    told = [one.business.data for one in world.superior.heard if one.kind == 0x1B02]
+    assert sorted(str(each.file_path) for each in told) == sorted(f"/{name}" for name in task.facts.files), "one 0x1B02 for each file"
+    assert len({str(each.password) for each in told}) == len(told)
+    assert data == (task.folder / stored.name).read_bytes()
+    assert len(data) == stored.size > 10_000
+    world.superior.send(DownloadReadyAnswer(result=0, session_id=1), PLATE, COLOR)
+    await until(lambda: world.bridge.counts["0x9B02 result 0"] == 1, "0x9B02")
+
+
+async def test_a_download_is_controlled_while_it_comes_and_refused_with_its_reason(world: World) -> None:
+    assert (await world.ask(download(int(time.time()), WRONG))).result == 4
+    assert (await world.ask(DownloadControl(session_id=9, type=0))).result == 3
+    first = await world.ask(download(int(time.time()), world.home))
+    assert (await world.ask(DownloadControl(session_id=first.session_id, type=0))).result in (0, 1)
+    assert (await world.ask(DownloadControl(session_id=first.session_id, type=2))).result == 0
+    assert (await world.ask(DownloadControl(session_id=first.session_id, type=2))).result == 3, "it is over"
+    second = await world.ask(download(int(time.time()), world.home))
+    assert second.session_id != first.session_id
 
 
 def block(**change: Any) -> bytes:
