@@ -1,7 +1,7 @@
 """Who asks: tokens in ``Authorization: Bearer`` or, for GET, in ``?token=``; or the cookie of a user who has logged in.
 
     media       a media token for this stream in the address or the header; or an API token of any role in the header, never in the
-                address, since media addresses are passed on; or a session
+                address, since media addresses are passed on (but for ``/live/ws``, which pages open by themselves); or a session
     metrics     the scraper's token of the configuration, an API token, or a session
     the others  an API token, or a session, whose role suffices
 
@@ -139,6 +139,8 @@ class Authenticator:
 
     def _media(self, call: Call, header: str, address: str) -> Principal:
         client = call.request.address
+        if "sim" not in call.path and "id" not in call.path:
+            return self._many(call, address or header, client)
         name, channel = call.path.get("sim", ""), call.path.get("channel", "").lstrip("0") or "0"
         kind = "talk" if call.route.path.startswith("/talk/") else "playback"
         paths = [f"{kind}/{call.path['id']}"] if "id" in call.path else []
@@ -156,6 +158,18 @@ class Authenticator:
             raise self._bad(problem, 403) from None
         call.grant = grant
         return Principal(grant.viewer, MEDIA)
+
+    def _many(self, call: Call, token: str, client: str) -> Principal:
+        """An address for many channels: which ones the token is for is looked at as each is opened. Pages open it themselves and it is not passed on to
+        players, so an API token may stand in it."""
+        try:
+            call.grant = self._signer.open_media(token, self._wall(), client)
+        except TokenError as problem:
+            try:
+                return self._api(token, 403)
+            except Problem:
+                raise self._bad(problem, 403) from None
+        return Principal(call.grant.viewer, MEDIA)
 
     def check_stream(self, grant: Grant | None, name: str, sim: str, channel: int) -> None:
         """Once a name is resolved for good: the grant is for that very terminal. What a terminal says of its own plate may have misled the

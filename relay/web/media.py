@@ -203,12 +203,8 @@ class MediaSocket(WebSocket):
 
     def fail(self, problem: Problem) -> None:
         """It cannot be played: say why, and close."""
-        told: dict[str, Any] = {"type": "error", "status": problem.status, "error": problem.code, "message": problem.message}
-        for name, value in (("hint", problem.hint), ("hop", problem.hop), ("hops", problem.hops)):
-            if value:
-                told[name] = value
         if self.holder.viewer is None:
-            self.say(told)
+            self.say(error_message(problem))
         self.end(4000 + problem.status, problem.message)
 
     # media --------------------------------------------------------------------
@@ -244,8 +240,7 @@ class MediaSocket(WebSocket):
         self.close_code = CLOSE_CODES.get(cause, NORMAL)
         last = close_frame(self.close_code, cause)
         if self.telling:
-            told = {"type": "end", "error": cause.partition(":")[0].replace(" ", "_"), "message": end_words(cause)}
-            last = frame(Opcode.TEXT, msgspec.json.encode(told)) + last
+            last = frame(Opcode.TEXT, msgspec.json.encode(end_message(cause))) + last
         return last
 
     def _viewer_closed(self, viewer: Viewer, cause: str) -> None:
@@ -456,6 +451,18 @@ def tell_player(viewer: Viewer | SegmentViewer, message: dict[str, Any]) -> None
     """A text message to a player that takes some: WS-fMP4 without ``ws=binary``."""
     if isinstance(viewer, Viewer) and viewer.format.framing == "ws" and viewer.format.container == "mp4":
         viewer.insert(frame(Opcode.TEXT, msgspec.json.encode(message)))
+
+
+def error_message(problem: Problem) -> dict[str, Any]:
+    """The text message that says why something cannot be played."""
+    told: dict[str, Any] = {"type": "error", "status": problem.status, "error": problem.code, "message": problem.message}
+    told.update({name: value for name, value in (("hint", problem.hint), ("hop", problem.hop), ("hops", problem.hops)) if value})
+    return told
+
+
+def end_message(cause: str) -> dict[str, Any]:
+    """The text message at the end of a stream."""
+    return {"type": "end", "error": cause.partition(":")[0].replace(" ", "_"), "message": end_words(cause)}
 
 
 def end_words(cause: str) -> str:

@@ -62,6 +62,7 @@ from relay.web.feed import EventFeed, EventQuery
 from relay.web.files import InThread
 from relay.web.groups import Groups
 from relay.web.hls import Hls
+from relay.web.many import Many
 from relay.web.media import Media
 from relay.web.metrics import Collector, Figures, Metrics
 from relay.web.names import Names, Rows
@@ -143,6 +144,7 @@ class Web:
         headers = Headers(settings.http)
         self.feed = EventFeed(parts.events, settings.http, headers, parts.sinks)
         self.media = Media(parts.live.acquire, parts.playbacks.acquire, names, self.authenticator, parts.sinks, translate, parts.permit)
+        self.many = Many(self.media, names, parts.sinks, translate, parts.wall)
         self.pictures = Pictures(self.media, parts.hub)
         self.hls = Hls(self.media, parts.clock)
         addresses = PlayAddresses(parts.signer, settings.http, settings.rtmp, settings.auth, parts.wall)
@@ -181,6 +183,7 @@ class Web:
                 *(TrafficApi(parts.budget, parts.views, names, parts.audit).routes() if parts.budget is not None else ()),
                 *self._feed_routes(),
                 *self.media.routes(),
+                *self.many.routes(),
                 *self.hls.routes(),
                 *self.pictures.routes(),
             ],
@@ -201,6 +204,7 @@ class Web:
     def end_of(self, name: str, why: str) -> None:
         """Somebody's account or token was taken back: what they watch ends."""
         self.feed.end_of(name)
+        self.many.end_of(name)
         for stream in self._hub.streams():
             for viewer in stream.viewers():
                 if viewer.who == name:
@@ -274,6 +278,7 @@ class Web:
         """The relay stops: end feeds, held channels, and whoever still waits for a channel."""
         self.feed.close()
         self.media.close()
+        self.many.close()
         self.hls.close()
         self.live.close()
         self.metrics.close()

@@ -1,4 +1,4 @@
-// Our Media Source player: fragmented MP4 over one WebSocket into a <video>.
+// Our Media Source player: fragmented MP4 over a WebSocket, or a channel of the page's one, into a <video>.
 //
 // The relay sends text messages {"type": "state" | "init" | "error" | "end", …} and binary ones: an initialisation segment after each
 // "init", then fragments. A new "init" in the middle is a change of codec or size; the timeline goes on.
@@ -9,6 +9,8 @@ import { socketAddress } from "./api.js";
 import { t } from "./i18n.js";
 
 const BEHIND_SEEK_S = 1.6;     // farther behind than this: jump
+const BEHIND_LATE_S = 0.9;     // farther behind than this for LATE_S: jump
+const LATE_S = 1.5;
 const BEHIND_FAST_S = 0.55;    // farther behind than this: play a little faster
 const KEEP_S = 20;             // played pictures kept in the buffer
 const STALL_S = 4;             // no bytes for so long: say so
@@ -19,10 +21,12 @@ const BACKOFF_S = [1, 2, 4, 8, 15, 30];
 const Source = self.ManagedMediaSource || self.MediaSource;
 
 export class Player {
-  /** `address()` gives (a promise of) the WebSocket URL with a fresh token; `onChange` is called at each change of state. */
-  constructor(video, address, onChange) {
+  /** `address()` gives (a promise of) the WebSocket URL with a fresh token; `onChange` is called at each change of state; `share(how)` gives a
+   *  channel of a connection that is shared, played as `how` says, or null. */
+  constructor(video, address, onChange, share = () => null) {
     this.video = video;
     this.address = address;
+    this.share = share;
     this.onChange = onChange;
     this.state = "idle";
     this.failure = null;      // {message, hint, hop, final}
@@ -62,19 +66,24 @@ export class Player {
     const run = {};            // whatever belongs to an older run is ignored
     this.run = run;
     this.set("connecting");
-    let url;
-    try {
-      url = socketAddress(await this.address());
-    } catch (problem) {
-      if (this.run === run) this.fail({ message: problem.message, hint: problem.hint || "", hop: problem.hop, final: problem.status === 404 || problem.status === 403 });
-      return;
-    }
-    if (this.run !== run) return;
-    if (this.withoutSound) url.searchParams.set("media", "v");
+    const how = {};
+    if (this.withoutSound) how.media = "v";
     // what is H.264 passes; H.265 is transcoded where the relay may, else it says why not and what to ask for
-    if (!Source.isTypeSupported('video/mp4; codecs="hvc1.1.6.L93.B0"')) url.searchParams.set("video", "h264");
+    if (!Source.isTypeSupported('video/mp4; codecs="hvc1.1.6.L93.B0"')) how.video = "h264";
+    let socket = this.share(how);
+    if (!socket) {
+      let url;
+      try {
+        url = socketAddress(await this.address());
+      } catch (problem) {
+        if (this.run === run) this.fail({ message: problem.message, hint: problem.hint || "", hop: problem.hop, final: problem.status === 404 || problem.status === 403 });
+        return;
+      }
+      if (this.run !== run) return;
+      for (const [name, value] of Object.entries(how)) url.searchParams.set(name, value);
+      socket = new WebSocket(url);
+    }
     this.openSource(run);
-    const socket = new WebSocket(url);
     socket.binaryType = "arraybuffer";
     this.socket = socket;
     socket.onmessage = (message) => {
@@ -85,6 +94,7 @@ export class Player {
     };
     socket.onclose = (close) => {
       if (this.run !== run) return;
+      if (close.unusable) { this.start(); return; }    // with a connection of its own
       this.fail(this.said || { message: close.reason ? t("ended", { why: close.reason }) : t("ws_failed"), hint: close.reason ? "" : t("ws_failed_hint") });
     };
   }
@@ -195,8 +205,13 @@ export class Player {
     }
     const behind = end - video.currentTime;
     this.stats.behind = Math.max(0, behind);
-    if (behind > BEHIND_SEEK_S || video.currentTime < start) video.currentTime = Math.max(start, end - 0.3);
-    const rate = behind > BEHIND_FAST_S ? 1.1 : behind < 0.12 ? 0.97 : 1;
+    const now = performance.now();
+    if (behind <= BEHIND_LATE_S) this.late = 0; else this.late ||= now;
+    if (behind > BEHIND_SEEK_S || (this.late && now - this.late > LATE_S * 1000) || video.currentTime < start) {
+      video.currentTime = Math.max(start, end - 0.3);
+      this.late = 0;
+    }
+    const rate = behind > BEHIND_LATE_S ? 1.25 : behind > BEHIND_FAST_S ? 1.1 : behind < 0.12 ? 0.97 : 1;
     if (video.playbackRate !== rate) video.playbackRate = rate;
     if (this.state !== "playing" && video.readyState >= 2) {
       this.failures = 0;

@@ -34,7 +34,7 @@ export class Tile {
     this.close(false);
     this.what = { stream: "", ...what };
     this.draw();
-    this.player = new Player(this.video, () => this.address(), () => this.update());
+    this.player = new Player(this.video, () => this.address(), () => this.update(), (how) => this.share(how));
     this.player.ends = Boolean(what.address);
     this.player.start();
     this.wall.changed();
@@ -46,6 +46,12 @@ export class Tile {
     const { sim, channel, stream } = this.what;
     const play = await call("GET", `/terminals/${encodeURIComponent(sim)}/channels/${channel}/play${stream ? `?stream=${stream}` : ""}`);
     return play.urls.ws_mp4;
+  }
+
+  /** A channel of the page's one connection, where there is one. */
+  share(how) {
+    const { sim, channel, stream } = this.what;
+    return (!this.what.address && this.wall.channels?.channel({ sim, channel, stream, ...how })) || null;
   }
 
   close(tell = true) {

@@ -1,5 +1,6 @@
 // The wall: one, four, nine or sixteen pictures; what stands where is kept in this browser.
 
+import { Channels } from "./channels.js";
 import { toast } from "./dom.js";
 import { t } from "./i18n.js";
 import { Tile } from "./tile.js";
@@ -12,6 +13,7 @@ export class Wall {
     this.element = element;
     this.fleet = fleet;
     this.onChange = onChange;
+    this.channels = new Channels();
     this.tiles = [];
     this.selected = null;
     this.restoring = true;
