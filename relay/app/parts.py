@@ -238,6 +238,7 @@ class Parts:
                 quirks=self.quirks,
                 events=self.events,
                 superiors=self.superiors,
+                bridge=self.video_uplink.bridge if self.video_uplink is not None else None,
                 sinks=cast(SinkMaker, make_sink),  # the same in the words of either side
                 version=relay.__version__,
                 demo=demo,

@@ -11,6 +11,7 @@ terminal     SIM               a known terminal was added, changed or removed
 alarm        alarm id          an alarm was acknowledged
 push         SIM_CHANNEL       a push to an outside server was made, started, stopped or deleted by the API
 download     a file            a stored file was fetched
+superior     SIM_CHANNEL       what a superior had open was ended by the API
 ===========  ================  ==========================================================================
 
 Others add their own: "talk", "ptz", "playback", "upload", "login" … ``who`` is the name in the token, "superior:NAME", "rule:NAME", or "relay" for

@@ -13,7 +13,7 @@ it did stop are ``core.live``'s.
 from __future__ import annotations
 
 import itertools
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -43,6 +43,7 @@ log = Logger()
 KEEP_S = 300.0  #: between 0x1801 and the player's request; the standard names no limit, five minutes is practice
 WARM_S = 30.0  #: how long a channel is kept running for a player that has not come yet: superiors' pages connect at once or not at all
 PERMITS_MAX = 1000  #: of one superior
+REFUSALS_MAX = 200  #: remembered for the API, of all superiors; every one is counted
 AUDIO_CHANNELS = 33  #: channels from here on are microphones (JT/T 1076-2016 table 2); "all channels" means cameras
 
 LIVE, PLAYBACK = "live", "playback"
@@ -85,9 +86,28 @@ class Permit:
     def as_dict(self) -> dict[str, Any]:
         """For the API."""
         return {
-            "id": self.id, "superior": self.superior, "sim": self.sim, "plate": self.plate, "channel": self.channel, "media": MEDIA[self.avitem],
-            "kind": self.kind, "domain": self.domain, "since": iso_time(self.asked), "connections": len(self.streams),
+            "id": self.id, "superior": self.superior, "sim": self.sim, "plate": self.plate, "plate_color": self.color, "channel": self.channel,
+            "media": MEDIA[self.avitem], "kind": self.kind, "domain": self.domain, "since": iso_time(self.asked), "connections": len(self.streams),
             "failure": self.failure.message if self.failure is not None else "",
+        }  # fmt: skip
+
+
+class Refusal(NamedTuple):
+    """A request of a superior that was not granted."""
+
+    superior: str
+    kind: int  #: sub-business type
+    plate: str
+    color: int
+    result: int  #: as the superior was told
+    why: str
+    at: float  #: UNIX seconds
+
+    def as_dict(self) -> dict[str, Any]:
+        """For the API."""
+        return {
+            "request": f"0x{self.kind:04X}", "plate": self.plate, "plate_color": self.color, "result": self.result, "reason": self.why,
+            "time": iso_time(self.at),
         }  # fmt: skip
 
 
@@ -133,6 +153,7 @@ class Bridge:
         self.clock = clock
         self.platform_address = platform_address
         self.counts: Counter[str] = Counter()  #: requests and refusals, for metrics
+        self.refusals: deque[Refusal] = deque(maxlen=REFUSALS_MAX)  #: oldest first
         self._permits: dict[int, Permit] = {}
         self._closed = False
 
@@ -315,6 +336,15 @@ class Bridge:
     def left(self, stream: Streaming) -> None:
         """The connection is over. The permit stays: players that lose a connection come again."""
         stream.permit.streams.discard(stream)
+
+    def get(self, superior: str, ident: int) -> Permit | None:
+        """One of a superior's permits."""
+        permit = self._permits.get(ident)
+        return permit if permit is not None and permit.superior == superior else None
+
+    def refused(self, superior: str) -> list[dict[str, Any]]:
+        """What was refused to a superior lately, newest first, for the API."""
+        return [refusal.as_dict() for refusal in reversed(self.refusals) if refusal.superior == superior]
 
     def as_list(self, superior: str = "") -> list[dict[str, Any]]:
         """For the API."""

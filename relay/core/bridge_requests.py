@@ -21,7 +21,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from relay.core import cross_domain
-from relay.core.bridge import LIVE, PLAYBACK, Bridge, Permit
+from relay.core.bridge import LIVE, PLAYBACK, Bridge, Permit, Refusal
 from relay.core.events import BEIJING
 from relay.core.link import RefusedError, RequestError, TerminalOfflineError
 from relay.core.live_failure import StartFailed
@@ -100,8 +100,10 @@ class BridgeRequests:
         return vehicle, grant
 
     def refuse(self, superior: Superior, request: Request, result: int, why: str) -> int:
-        """Count and log a refusal; gives ``result``."""
-        self.bridge.counts[f"refused: {result}"] += 1
+        """Count, remember and log a refusal; gives ``result``."""
+        bridge = self.bridge
+        bridge.counts[f"refused: {result}"] += 1
+        bridge.refusals.append(Refusal(superior.name, request.kind, request.plate, request.color, result, why, bridge.hub.wall()))
         text = "superior {name}: 0x{kind:04X} for {plate} answered with {result}: {why}"
         log.info(text, name=superior.name, kind=request.kind, plate=request.plate, result=result, why=why)
         return result

@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from relay.core.audit import Audit
+from relay.core.bridge import Bridge
 from relay.core.superior import Superior
 from relay.core.superior_requests import POST_QUERY, PersonRequest
 from relay.core.superiors import Superiors
@@ -134,11 +136,50 @@ class UpAnswer(msgspec.Struct):
     serial: int  #: its MSG_SN
 
 
+class OpenedView(msgspec.Struct):
+    """What one request of a superior opened."""
+
+    id: int
+    superior: str
+    sim: str
+    plate: str
+    plate_color: int
+    channel: int  #: 0 = all
+    media: str  #: "av" | "a" | "v"
+    kind: str  #: "live" (0x9801) | "playback" (0x9A01)
+    domain: str  #: "home" | "cross-domain": which time-efficient password opened it
+    since: str
+    connections: int  #: players that fetch it now
+    failure: str  #: why the terminal's stream did not start, such as a playback that keeps live from starting; empty = nothing is wrong
+
+
+class RefusalView(msgspec.Struct):
+    """A video request that was not granted."""
+
+    request: str  #: sub-business type, such as "0x9801"
+    plate: str
+    plate_color: int
+    result: int  #: 1 failure, 2 not supported, 3 session ended, 4 wrong password, 5 cross-domain condition, as the superior was told
+    reason: str
+    time: str
+
+
+class OpenedList(msgspec.Struct):
+    """What a superior has open, oldest first, and what was refused to it lately, newest first."""
+
+    items: list[OpenedView]
+    total: int
+    refused: list[RefusalView]
+    next: str | None = None
+
+
 class SuperiorApi:
     """Handlers and their routes; without superiors the list is empty."""
 
-    def __init__(self, superiors: Superiors | None) -> None:
+    def __init__(self, superiors: Superiors | None, bridge: Bridge | None = None, audit: Audit | None = None) -> None:
         self._superiors = superiors
+        self._bridge = bridge
+        self._audit = audit
 
     def routes(self) -> Iterable[Route]:
         """The lines of the table."""
@@ -165,6 +206,14 @@ class SuperiorApi:
         yield Route(
             method="POST", path=f"{one}/requests/{{id}}/answer", handler=self.answer, permission=operator, body=AnswerBody, answer=RequestView,
             tag=_TAG, summary="Answer one of them", errors=(409, 503),
+        )  # fmt: skip
+        yield Route(
+            method="GET", path=f"{one}/streams", handler=self.streams, permission=viewer, answer=OpenedList, tag=_TAG,
+            summary="Video that it has open (0x9801, 0x9A01), and what was refused to it",
+        )  # fmt: skip
+        yield Route(
+            method="DELETE", path=f"{one}/streams/{{id}}", handler=self.end_stream, permission=operator, status=204, tag=_TAG,
+            summary="End one of them; other superiors and local viewers keep theirs",
         )  # fmt: skip
         yield Route(
             method="POST", path=f"{one}/messages/{{id}}", handler=self.message, permission=operator, body=UpBody, body_optional=True,
@@ -221,16 +270,33 @@ class SuperiorApi:
     def answer(self, call: Call) -> dict[str, Any]:
         """Send the answer up."""
         superior, hub = self._superior(call), self._hub()
-        number = call.path["id"]
-        request = hub.requests.get(superior.name, int(number)) if number.isascii() and number.isdigit() and len(number) < 16 else None
+        number = _number(call)
+        request = hub.requests.get(superior.name, number) if number is not None else None
         if request is None:
-            raise Problem(404, f"{superior.name} has no request {number}.", code="unknown_request")
+            raise Problem(404, f"{superior.name} has no request {call.path['id']}.", code="unknown_request")
         if request.state == "answered":
             raise Problem(409, "It has been answered already.", code="answered")
         answer = _answer(request, call.body)
         if not hub.requests.answer(request, answer, call.principal.name):
             raise Problem(503, f"No link to {superior.name} is up; the request goes on waiting.", code="superior_down", hint=superior.problem)
         return request.as_dict()
+
+    def streams(self, call: Call) -> dict[str, Any]:
+        """What it has open."""
+        name, bridge = self._superior(call).name, self._bridge
+        items = bridge.as_list(name) if bridge is not None else []
+        return {"items": items, "total": len(items), "refused": bridge.refused(name) if bridge is not None else [], "next": None}
+
+    def end_stream(self, call: Call) -> None:
+        """As if the superior had asked for the end, and its players' connections close."""
+        name, number, bridge = self._superior(call).name, _number(call), self._bridge
+        permit = bridge.get(name, number) if bridge is not None and number is not None else None
+        if bridge is None or permit is None:
+            raise Problem(404, f"{name} has no stream {call.path['id']} open.", code="unknown_stream", hint="It may have ended by itself.")
+        who = call.principal.name
+        bridge.drop(permit, f"ended by {who}")
+        if self._audit is not None:
+            self._audit.record(who, "superior", f"{permit.sim}_{permit.channel}", f"{permit.kind} of {name} ended", call.request.address)
 
     def message(self, call: Call) -> dict[str, Any]:
         """Any message that goes up."""
@@ -251,6 +317,12 @@ class SuperiorApi:
         if serial is None:
             raise Problem(503, f"No link to {superior.name} is up.", code="superior_down", hint=superior.problem)
         return {"serial": serial}
+
+
+def _number(call: Call) -> int | None:
+    """The path's ``id``; None: it is no number."""
+    text = call.path["id"]
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 16 else None
 
 
 def _answer(request: PersonRequest, body: AnswerBody) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from relay.core.alarms import Alarms
 from relay.core.alias import Resolver
 from relay.core.attachments import Attachments
 from relay.core.audit import Audit
+from relay.core.bridge import Bridge
 from relay.core.budget import Budget
 from relay.core.events import Events
 from relay.core.hooks import Permit
@@ -107,6 +108,7 @@ class WebParts:
     pushes: Pushes | None = None
     positions: Tracks | None = None
     superiors: Superiors | None = None  #: None: none are configured
+    bridge: Bridge | None = None  #: what superiors have open; goes with ``superiors``
     alarms: Alarms | None = None
     uploads: Uploads | None = None
     videos: Videos | None = None
@@ -166,7 +168,7 @@ class Web:
                 *self.live.routes(),
                 *StoredApi(parts.searches, parts.playbacks, names, addresses, self._record(parts)).routes(),
                 *StreamApi(parts.hub, parts.wall, self.live.end).routes(),
-                *SuperiorApi(parts.superiors).routes(),
+                *SuperiorApi(parts.superiors, parts.bridge, parts.audit).routes(),
                 *RecordingApi(parts.recordings, names, (one.name for one in settings.superior)).routes(),
                 *(PushApi(parts.pushes, parts.signer, parts.wall, parts.audit).routes() if parts.pushes is not None else ()),
                 *(AuditApi(parts.audit).routes() if parts.audit is not None else ()),

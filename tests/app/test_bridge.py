@@ -8,9 +8,12 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import quote
 
+import msgspec
+import pytest
 import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.task import deferLater
@@ -39,6 +42,10 @@ from relay.settings import Superior
 from relay.sim.superior import SimulatedSuperior, SuperiorOptions
 from relay.sim.superior_player import StreamPlayer, fetch, stream_path
 from relay.sim.terminal import SimulatedTerminal, TerminalOptions
+from relay.store.audit import AuditFilter
+from relay.web.api_superiors import OpenedList, SuperiorApi
+from relay.web.problem import Problem
+from relay.web.router import Principal
 from tests.app.test_service import settings_in, started, until
 
 PHONE, PLATE, COLOR = "013800138000", "粤B38000", 2
@@ -341,6 +348,36 @@ async def test_a_cross_domain_request_must_show_where_the_vehicle_was(world: Wor
     elsewhere = world.play(password=world.cross, mark=mark.replace("-E", "-W"))
     await elsewhere.over
     assert elsewhere.status == 403
+
+
+async def test_what_a_superior_has_open_is_shown_and_an_operator_ends_it(world: World) -> None:
+    api = SuperiorApi(world.parts.superiors, world.bridge, world.parts.audit)
+
+    def call(name: str = "province", ident: str = "") -> Any:
+        return SimpleNamespace(path={"name": name, "id": ident}, principal=Principal("eve", "operator"), request=SimpleNamespace(address="192.0.2.7"))
+
+    await world.live()
+    player = world.play()
+    await player.frames_came(3)
+    assert (await world.live(password=WRONG)).result == 4
+    told = api.streams(call())
+    view = msgspec.convert(told, OpenedList)
+    (opened,) = view.items
+    assert (opened.plate, opened.plate_color, opened.channel, opened.media, opened.kind, opened.domain) == (PLATE, COLOR, 1, "av", "live", "home")
+    assert (opened.connections, opened.failure) == (1, "")
+    assert [(one.request, one.result) for one in view.refused] == [("0x9801", 4)]
+    assert "password" in view.refused[0].reason
+    assert not any(secret in str(told) for secret in (world.home, world.cross, WRONG))
+    for wrong in (call(ident="x"), call(ident="99999")):
+        with pytest.raises(Problem) as raised:
+            api.end_stream(wrong)
+        assert raised.value.status == 404
+    api.end_stream(call(ident=str(opened.id)))
+    await player.over
+    assert api.streams(call())["items"] == []
+    rows, _ = await world.parts.audit.page(AuditFilter(action="superior"), 10)
+    assert [(row.who, row.subject, row.address) for _, row in rows] == [("eve", "13800138000_1", "192.0.2.7")]
+    await until(lambda: world.stream() is None, "nobody holds the stream any more")
 
 
 async def test_a_9702_that_nobody_asked_for_gets_the_passwords(world: World) -> None:
