@@ -250,6 +250,7 @@ class Parts:
                 attachments=self.records.attachments if port else None,
                 budget=self.records.budget,
                 views=self.records.views,
+                quality=self.records.quality,
                 recordings=self.recorder,
                 pushes=self.pushes,
             )

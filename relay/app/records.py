@@ -30,6 +30,7 @@ from relay.core.budget import Budget, day_of
 from relay.core.events import Events
 from relay.core.live import Live
 from relay.core.orders import Orders
+from relay.core.quality import QualityWatch
 from relay.core.retention import Kept, Retention, by_time
 from relay.core.talk import Talks
 from relay.core.terminal_state import Terminal
@@ -107,6 +108,7 @@ class Records:
         self.budget = Budget(settings.budget, self._store.traffic, live, registry, self._terminals, clock, self._events, time.time)
         self.views = Views(settings.budget, registry, clock, self._events, self.audit, tell)
         self.attachments.meter = self.budget
+        self.quality = QualityWatch(registry, clock, self._events)
 
     def watch_transfers(self, talks: Talks, uploads: Uploads) -> None:
         """Count what talks and uploads cost."""
@@ -125,6 +127,7 @@ class Records:
                 log.warn("rule {rule}: attachments.port is 0, no files are fetched", rule=rule.name)
         self.retention.start()
         self.views.start()
+        self.quality.start()
         for waiting in (self.alarms.start(), self.budget.start(), self.attachments.start() if self._port else None):
             if waiting is not None:
                 waiting.addErrback(self._failed)
@@ -136,6 +139,7 @@ class Records:
         """Ask for nothing more, take nothing more."""
         self.retention.stop()
         self.views.stop()
+        self.quality.stop()
         self.attachments.stop()
         self.attachment_server.close()
 

@@ -30,6 +30,24 @@ class StreamStats:
     merge_ms: int  #: the present read tick, 0 = at once
 
 
+#: blocks of nothing but these are silence (+0 and -0); what other codecs make of silence is the same block again
+SILENCE = {"g711a": b"\xd5\x55", "g711u": b"\xff\x7f", "pcm": b"\0"}
+
+
+class Sample(NamedTuple):
+    """What a stream has counted so far, at one moment; ``relay.core.quality`` judges the differences."""
+
+    packets: int
+    received: int  #: bytes, headers of the packets included
+    frames: int  #: pictures
+    keys: int  #: of them, key frames
+    key_bytes: int
+    sounds: int  #: blocks that were looked at
+    sound_bytes: int
+    mutes: int  #: of them, those of silence, or the same as the one before
+    last_packet: float  #: monotonic seconds
+
+
 class TrackStats(NamedTuple):
     """What turning a stream's sound or picture into another codec has cost so far."""
 
@@ -56,6 +74,7 @@ class ViewerStats:
     queue_bytes: int
     joined: float  #: monotonic seconds
     first_byte: float  #: monotonic seconds, 0 = nothing yet
+    queue_ms: int = 0  #: how long the oldest of these has waited
     note: str = ""  #: a track that this output leaves out, in words
 
 

@@ -27,7 +27,7 @@ from relay.hub.output import Output, ShortWay, Way, Ways, refuse, resolve_audio
 from relay.hub.poller import SegmentViewer
 from relay.hub.seams import Ingest, RawFrame, TrackTranscoder, Transcoders
 from relay.hub.segments import SEGMENTED, SegmentOutput
-from relay.hub.stats import DelayHistogram, Meter, StreamStats, TrackStats, ViewerStats
+from relay.hub.stats import SILENCE, DelayHistogram, Meter, Sample, StreamStats, TrackStats, ViewerStats
 from relay.hub.track import Track
 from relay.hub.viewer import NOBODY, Sink, Viewer, Who
 from relay.identity import StreamKey
@@ -60,12 +60,15 @@ class Stream:
         "_delay",
         "_frames",
         "_heard",
+        "_key_bytes",
         "_last_dts",
         "_last_packet",
+        "_last_sound",
         "_loss_mark",
         "_lost_at",
         "_merge",
         "_meter",
+        "_mutes",
         "_need_key",
         "_opening",
         "_outputs",
@@ -75,6 +78,9 @@ class Stream:
         "_registry",
         "_rotate_at",
         "_sent_before",
+        "_silence",
+        "_sound_blocks",
+        "_sound_bytes",
         "_sounds",
         "_tracks",
         "audio",
@@ -135,6 +141,12 @@ class Stream:
         self.lost_packets = 0
         self._frames = 0
         self.key_frames = 0
+        self._key_bytes = 0
+        self._sound_blocks = 0
+        self._sound_bytes = 0
+        self._mutes = 0
+        self._silence = b""  #: codes of silence in the present codec
+        self._last_sound = b""
         self._registry = registry
         self._merge = registry.merge
         self._outputs: dict[OutputFormat, Output] = {}
@@ -290,6 +302,13 @@ class Stream:
         self.pushing = True
         if frame.config is not self.audio or not self._heard:
             self._sound(frame)
+        data = frame.data
+        self._sound_blocks += 1
+        self._sound_bytes += len(data)
+        if not self._sound_blocks & 3:  # one in four is looked at
+            if data == self._last_sound or not data.strip(self._silence):
+                self._mutes += 1
+            self._last_sound = data
         if self.gop.items:
             self.gop.items.append(frame)
             if len(self.gop.items) > self.gop.frames_limit:
@@ -308,6 +327,7 @@ class Stream:
         """A key frame: the GOP begins again; a new description reaches the outputs first."""
         self._frames += 1
         self.key_frames += 1
+        self._key_bytes += len(frame.data)
         self._need_key = False
         config = frame.config
         changed = config is not self.video and config != self.video
@@ -346,6 +366,7 @@ class Stream:
         now = self.clock.seconds()
         if changed:
             self.audio = config  # type: ignore[assignment]
+            self._silence = SILENCE.get(config.codec, b"\0") if isinstance(config, AudioConfig) else b""
             if first:
                 self.first_sound = now
             self._close_tracks()
@@ -664,6 +685,29 @@ class Stream:
         """Of what was passed on last, in ms on the output clock."""
         self._count()
         return self._last_dts
+
+    def sample(self) -> Sample:
+        """What has been counted so far."""
+        self._count()
+        looked_at = self._sound_blocks >> 2
+        return Sample(
+            self._packets, self._bytes, self._frames, self.key_frames, self._key_bytes, looked_at, self._sound_bytes, self._mutes, self._last_packet
+        )
+
+    @property
+    def jumps(self) -> int:
+        """How often the terminal's stamps have jumped."""
+        return int(getattr(getattr(self.ingest, "timeline", None), "jumps", 0))
+
+    @property
+    def waits_for_key_frame(self) -> bool:
+        """Pictures come, and are of no use before a key frame."""
+        return bool(getattr(self.ingest, "has_picture", False) and getattr(self.ingest, "waits_for_key_frame", False))
+
+    @property
+    def loss_percent(self) -> float:
+        """Packets missing of packets due, lately."""
+        return self._meter.loss_percent
 
     def viewer_count(self) -> int:
         """How many watch."""

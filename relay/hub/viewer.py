@@ -183,6 +183,17 @@ class Viewer:
         return self._queue_bytes + (len(self._rest) - self._offset + self._held if self._rest_counts else 0)
 
     @property
+    def queue_ms(self) -> int:
+        """How long the oldest of them has waited: what this viewer is behind, beside what its socket holds."""
+        if self._rest_counts:
+            oldest = self._held_at
+        elif self._queue:
+            oldest = self._queue[0].time
+        else:
+            return 0
+        return round((self._output.now() - oldest) * 1000)
+
+    @property
     def format(self) -> OutputFormat:
         """What it gets."""
         return self._output.format
@@ -203,6 +214,7 @@ class Viewer:
             bytes=self.sent_bytes,
             drops=self.drops,
             queue_bytes=self.queue_bytes,
+            queue_ms=self.queue_ms,
             joined=self.joined,
             first_byte=self.first_byte,
             note=self._output.note,

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from relay.core.events import iso_time
+from relay.core.quality import Quality
 from relay.hub.registry import Registry
 from relay.hub.stats import ViewerStats
 from relay.hub.stream import Stream
@@ -20,8 +21,11 @@ from relay.web.router import Call, Permission, Route
 class StreamApi:
     """Handlers and their routes. ``stop`` ends a stream for good: the terminal is told."""
 
-    def __init__(self, hub: Registry, wall: Callable[[], float], stop: Callable[[StreamKey, str], Any]) -> None:
+    def __init__(
+        self, hub: Registry, wall: Callable[[], float], stop: Callable[[StreamKey, str], Any], quality: Callable[[Stream], Quality | None]
+    ) -> None:
         self._hub = hub
+        self._quality = quality
         self._wall = wall
         self._stop = stop
 
@@ -72,6 +76,7 @@ class StreamApi:
         """What the API tells of a stream."""
         key, source, video, audio = stream.key, stream.source, stream.video, stream.audio
         told = asdict(stream.stats())
+        quality = self._quality(stream)
         told.update(
             id=str(key),
             sim=key.sim,
@@ -85,6 +90,7 @@ class StreamApi:
             audio=None if audio is None else {"codec": audio.codec, "sample_rate": audio.sample_rate, "channels": audio.channels},
             since=self._time(stream.opened),
             transcodes=[cost._asdict() for cost in stream.transcodes()],
+            quality=None if quality is None else {"score": quality.score, "causes": [cause._asdict() for cause in quality.causes()]},
         )
         return told
 

@@ -258,6 +258,20 @@ class TranscodeView(msgspec.Struct):
     cpu_s: float
 
 
+class CauseView(msgspec.Struct):
+    """Something that is wrong with a picture or its sound."""
+
+    code: str
+    message: str
+
+
+class QualityView(msgspec.Struct):
+    """How good picture and sound are, judged without decoding."""
+
+    score: int  #: 0 to 100
+    causes: list[CauseView]
+
+
 class StreamView(msgspec.Struct):
     """One stream."""
 
@@ -290,6 +304,7 @@ class StreamView(msgspec.Struct):
     uptime_s: float
     since: str
     transcodes: list[TranscodeView]
+    quality: QualityView | None  #: None: not a live channel, or not looked at yet
 
 
 class StreamList(msgspec.Struct):
@@ -311,6 +326,7 @@ class ViewerView(msgspec.Struct):
     bytes: int
     drops: int
     queue_bytes: int
+    queue_ms: int
     since: str
     first_byte_ms: int | None
     note: str

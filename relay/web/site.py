@@ -21,6 +21,7 @@ from relay.core.orders import Orders
 from relay.core.playback import Playbacks
 from relay.core.ptz import Ptz
 from relay.core.push import Pushes
+from relay.core.quality import QualityWatch
 from relay.core.quirks import Quirks
 from relay.core.recordings import Recordings as Searches
 from relay.core.superiors import Superiors
@@ -65,7 +66,7 @@ from relay.web.groups import Groups
 from relay.web.hls import Hls
 from relay.web.many import Many
 from relay.web.media import Media
-from relay.web.metrics import Collector, Figures, Metrics
+from relay.web.metrics import STREAMS_MAX, Collector, Figures, Metrics
 from relay.web.names import Names, Rows
 from relay.web.pages import Page, Pages
 from relay.web.pictures import Pictures
@@ -118,6 +119,7 @@ class WebParts:
     attachments: Attachments | None = None
     budget: Budget | None = None
     views: Views | None = None
+    quality: QualityWatch | None = None
 
 
 def translate(error: BaseException) -> Problem | None:
@@ -167,7 +169,7 @@ class Web:
                 *TalkApi(parts.talks, names, addresses, parts.signer, settings.auth, settings.http, parts.sinks, parts.wall).routes(),
                 *self.live.routes(),
                 *StoredApi(parts.searches, parts.playbacks, names, addresses, self._record(parts)).routes(),
-                *StreamApi(parts.hub, parts.wall, self.live.end).routes(),
+                *StreamApi(parts.hub, parts.wall, self.live.end, parts.quality.of if parts.quality is not None else lambda _: None).routes(),
                 *SuperiorApi(parts.superiors, parts.bridge, parts.audit).routes(),
                 *RecordingApi(parts.recordings, names, (one.name for one in settings.superior)).routes(),
                 *(PushApi(parts.pushes, parts.signer, parts.wall, parts.audit).routes() if parts.pushes is not None else ()),
@@ -274,7 +276,11 @@ class Web:
             "search_events": ("Searches of recordings, and answers nobody waited for", lambda: parts.searches.counts),
             **given.by_word,
         }
-        return Figures(gauges, counters, by_word, given.labelled)
+        labelled = dict(given.labelled)
+        if parts.quality is not None:
+            watch = parts.quality
+            labelled["stream_quality"] = ("stream", "Picture and sound of live channels, 0 to 100", False, lambda: watch.scores(STREAMS_MAX))
+        return Figures(gauges, counters, by_word, labelled)
 
     def close(self) -> None:
         """The relay stops: end feeds, held channels, and whoever still waits for a channel."""

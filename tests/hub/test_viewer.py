@@ -61,6 +61,22 @@ def test_a_full_queue_is_cut_to_the_latest_key_frame_never_to_a_single_picture()
     assert times == [40, 80, 240, 280, 320, 360, 400, 440], "the picture already on its way, then on from the key frame at 240"
 
 
+def test_how_long_the_oldest_data_has_waited_is_told() -> None:
+    hub = Hub()
+    stream = hub.open()
+    hub.feed(stream, "K")
+    sink, viewer = hub.view(stream)
+    assert viewer.stats().queue_ms == 0
+    sink.room = 0
+    hub.feed(stream, "P")
+    hub.clock.advance(0.5)
+    hub.feed(stream, "P")
+    hub.clock.advance(0.25)
+    assert viewer.stats().queue_ms == 750
+    sink.drain()
+    assert viewer.stats().queue_ms == 0
+
+
 def test_without_a_key_frame_that_fits_the_queue_is_emptied_and_the_next_one_resumes() -> None:
     hub = Hub(queue_bytes=600)
     stream = hub.open()

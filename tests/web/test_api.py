@@ -11,7 +11,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from relay.codec.frame import VIDEO, Frame
 from relay.core.live import State
+from relay.core.quality import QualityWatch
 from relay.jt808.messages.general import TerminalGeneralResponse
 from relay.jt808.messages.location import LocationReport
 from relay.jt808.messages.parameters import ParametersResponse, QueryParameters
@@ -19,7 +21,7 @@ from relay.settings import Auth, Http, Metrics
 from relay.web.models import Play, StreamList, TerminalList, TerminalView, TraceList, ViewerList
 from relay.web.router import ROLES, Permission, Route
 from tests.web.support import parse
-from tests.web.world import PHONE, Relay, body, messages, picture, sound
+from tests.web.world import H264, PHONE, Relay, body, messages, picture, sound
 
 SIM = "13800138000"
 OFFLINE = "13900139000"
@@ -558,8 +560,21 @@ def test_health_and_readiness() -> None:
 def test_metrics_in_prometheus_form() -> None:
     from prometheus_client.parser import text_string_to_metric_families
 
-    relay = Relay(metrics=Metrics(token="the scraper's own"))
+    watches: list[QualityWatch] = []
+
+    def watch(relay: Relay) -> dict[str, Any]:
+        watches.append(QualityWatch(relay.hub, relay.clock, relay.core.events))
+        return {"quality": watches[0]}
+
+    relay = Relay(metrics=Metrics(token="the scraper's own"), more=watch)
     stream = relay.running()
+    watches[0].look(stream, relay.clock.seconds())
+    player = relay.get(f"/live/{SIM}_1.flv")
+    relay.clock.advance(0.2)
+    late = Frame(VIDEO, 40, 40, False, bytes(5), H264, source_time=relay.clock.seconds() - 0.5)
+    stream.push([late])
+    assert relay.api("GET", f"/streams/{SIM}_1")["quality"] == {"score": 100, "causes": []}
+    assert relay.api("GET", f"/streams/{SIM}_1")["delay_p99_ms"] == pytest.approx(500, rel=0.13)
     assert relay.ask("GET", "/metrics").status == 401
     assert relay.ask("GET", "/metrics", {"Authorization": "Bearer wrong"}).status == 401
     for token in ("the scraper's own", relay.api_token("viewer")):
@@ -568,12 +583,15 @@ def test_metrics_in_prometheus_form() -> None:
     families = {family.name: family for family in text_string_to_metric_families(answer.body.decode())}
     assert families["jt1078relay_terminals_online"].samples[0].value == 1
     assert {sample.labels["state"]: sample.value for sample in families["jt1078relay_streams"].samples}["running"] == 1
-    assert families["jt1078relay_media_frames"].samples[0].value == 1
+    assert families["jt1078relay_media_frames"].samples[0].value == 2
     assert families["jt1078relay_stream_viewers"].samples[0].labels == {"stream": f"{SIM}_1"}
+    assert families["jt1078relay_stream_delay_p99_ms"].samples[0].value == pytest.approx(500, rel=0.13)
+    assert families["jt1078relay_stream_quality"].samples[0].value == 100
     assert "process_resident_memory_bytes" in families
+    player.lost()
     stream.end("over")
     answer = relay.ask("GET", "/metrics", {"Authorization": f"Bearer {relay.api_token('viewer')}"})
-    assert "jt1078relay_media_frames_total 1.0" in answer.body.decode()  # sums do not fall
+    assert "jt1078relay_media_frames_total 2.0" in answer.body.decode()  # sums do not fall
     relay.end()
 
 
