@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from relay.cli import simulate_ask
 from relay.errors import RelayError
 
 HELP = """\
@@ -57,6 +58,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add("--quiet", action="store_true", help="only answers and the summary")
     add("--json", action="store_true", help="the summary as one JSON object")
     add("--record", type=Path, metavar="FILE", help="write every message that comes as one JSON object a line")
+    simulate_ask.arguments(parser)
 
 
 def _listen(text: str) -> tuple[str, int]:
@@ -144,6 +146,8 @@ def run(args: argparse.Namespace) -> int:
     """Run it until it is told to stop."""
     from twisted.internet import reactor
 
+    if args.ask:
+        simulate_ask.check(args)
     return _Run(args, reactor).until_done()
 
 
@@ -160,6 +164,7 @@ class _Run:
         self._ended = False
         self._commands = list(args.do)
         self._last: dict[str, Any] = {}
+        self._asking: simulate_ask.Asking | None = None
         self._record = args.record.open("w", encoding="utf-8") if args.record is not None else None
         options = SuperiorOptions(
             access_code=args.access_code,
@@ -197,7 +202,7 @@ class _Run:
             raise _InputError(f"cannot listen on {self._args.listen[0]}:{self._args.listen[1]}: {problem.socketError}") from None
         self._say(f"listening on {self._args.listen[0]}:{port}")
         ready = self.superior.logged_in(both=not self._args.no_connect_back, timeout_s=1e9)
-        ready.addCallbacks(lambda _: self._next(), lambda failure: None)
+        ready.addCallbacks(lambda _: self._ask() if self._args.ask else self._next(), lambda failure: None)
         if self._args.duration:
             reactor.callLater(self._args.duration, self._end)
         self._read_commands()
@@ -226,6 +231,23 @@ class _Run:
                 told(line.decode("utf-8", "replace"))
 
         StandardIO(Lines(), reactor=self._reactor)  # type: ignore[no-untyped-call]
+
+    def _ask(self) -> None:
+        """What ``--ask`` wants, and then the end."""
+        from twisted.internet.defer import ensureDeferred
+
+        asking = self._asking = simulate_ask.Asking(self.superior, self._args, self._say)
+
+        def failed(failure: Any) -> None:
+            failure.trap(OSError)  # such as a full disk
+            self._say(f"! {failure.getErrorMessage()}")
+            asking.figures["status"] = 1
+
+        def bug(failure: Any) -> None:
+            failure.printTraceback()
+            asking.figures["status"] = 1
+
+        ensureDeferred(asking.run()).addErrback(failed).addErrback(bug).addCallback(lambda _: self._end())
 
     def _next(self) -> None:
         if self._commands and not self._ended:
@@ -330,6 +352,8 @@ class _Run:
         if self._record is not None:
             self._record.close()
         figures = self._last or self._figures()
+        if self._asking is not None:
+            figures["asked"] = self._asking.figures
         if self._args.json:
             self._say(json.dumps(figures, ensure_ascii=False))
         else:
@@ -340,6 +364,8 @@ class _Run:
         if not self.superior.kinds[0x1001]:
             print("jt1078relay simulate: no subordinate platform logged in", file=sys.stderr)
             return 1
+        if self._args.ask:
+            return int(self._asking.figures.get("status", simulate_ask.NOTHING_CAME)) if self._asking is not None else simulate_ask.REFUSED
         return 0
 
 

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
@@ -29,9 +30,11 @@ def stream_path(plate: str, color: int, channel: int, avitem: int, password: str
 class StreamPlayer(Protocol):
     """One connection, from the request to its end."""
 
-    def __init__(self, request: bytes, seconds: Any) -> None:
+    def __init__(self, request: bytes, seconds: Any, save: Callable[[bytes], object] | None = None) -> None:
+        """``save`` gets the stream's bytes as they come."""
         self._request = request
         self._seconds = seconds
+        self._save = save
         self._head = b""
         self._demuxer = Demuxer()
         self._waiting: list[tuple[int, Deferred[StreamPlayer]]] = []
@@ -40,6 +43,10 @@ class StreamPlayer(Protocol):
         self.raw = b""  #: the stream's bytes, of the first megabyte
         self.frames: list[RawFrame] = []
         self.counts: Counter[int] = Counter()  #: frames by channel
+        self.kinds: Counter[tuple[int, int]] = Counter()  #: frames by payload type and data type
+        self.bytes = 0  #: of the stream
+        self.asked_at: float = seconds()
+        self.byte_at: float | None = None  #: when the stream's first bytes came
         self.first_at: float | None = None  #: when the first frame was whole
         self.ended = ""  #: why the connection is over
         self.over: Deferred[StreamPlayer] = Deferred()
@@ -71,10 +78,16 @@ class StreamPlayer(Protocol):
         if len(self.raw) < 1 << 20:
             self.raw += data
         now = self._seconds()
+        if data and self.byte_at is None:
+            self.byte_at = now
+        self.bytes += len(data)
+        if self._save is not None:
+            self._save(data)
         for frame in self._demuxer.feed(data, now):
             if self.first_at is None:
                 self.first_at = now
             self.counts[frame.channel] += 1
+            self.kinds[frame.pt, frame.data_type] += 1
             if len(self.frames) < KEPT:
                 self.frames.append(frame)
         done = [each for each in self._waiting if self.counts.total() >= each[0]]
@@ -105,11 +118,12 @@ class StreamPlayer(Protocol):
 
 
 def fetch(
-    reactor: Any, host: str, port: int, plate: str, color: int, channel: int, avitem: int, password: str, mark: str = "", path: str = ""
+    reactor: Any, host: str, port: int, plate: str, color: int, channel: int, avitem: int, password: str, mark: str = "", path: str = "",
+    save: Callable[[bytes], object] | None = None,
 ) -> StreamPlayer:
     """Open a stream as a superior's player does; the player is there at once, what came is told by it. ``path``: instead of the standard's own."""
     target = path or stream_path(plate, color, channel, avitem, password, mark)
-    player = StreamPlayer(f"GET {target} HTTP/1.1\r\nHost: {host}:{port}\r\nAccept: */*\r\n\r\n".encode("latin-1"), reactor.seconds)
+    player = StreamPlayer(f"GET {target} HTTP/1.1\r\nHost: {host}:{port}\r\nAccept: */*\r\n\r\n".encode("latin-1"), reactor.seconds, save)
     factory: Any = ClientFactory()
     factory.noisy = False
     factory.buildProtocol = lambda address: player

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import ftplib
 import time
 from collections.abc import AsyncIterator
@@ -22,6 +23,7 @@ from twisted.internet.threads import deferToThread
 from relay.app.config import Loaded
 from relay.app.listening import free_port
 from relay.app.service import Relay
+from relay.cli.simulate_ask import Asking
 from relay.core.events import BEIJING
 from relay.jt809.messages.base import Gnss
 from relay.jt809.messages.video import (
@@ -378,6 +380,41 @@ async def test_what_a_superior_has_open_is_shown_and_an_operator_ends_it(world: 
     rows, _ = await world.parts.audit.page(AuditFilter(action="superior"), 10)
     assert [(row.who, row.subject, row.address) for _, row in rows] == [("eve", "13800138000_1", "192.0.2.7")]
     await until(lambda: world.stream() is None, "nobody holds the stream any more")
+
+
+def asking(world: World, what: str, said: list[str], **change: Any) -> Asking:
+    """``--ask`` as it is typed, against this world."""
+    values: dict[str, Any] = {"plate": PLATE, "color": COLOR, "channel": 1, "media": "av", "seconds": 2.0, "save": None, "begin": None, "end": None}
+    values |= {"control": [], "cross_domain": False, "patience": 30.0, **change}
+    return Asking(world.superior, argparse.Namespace(ask=what, **values), said.append)
+
+
+async def test_what_people_ask_a_simulated_superior_for_comes_into_files(world: World, tmp_path: Path) -> None:
+    said: list[str] = []
+    saved = tmp_path / "out.jt1078"
+    live = asking(world, "live", said, save=saved, seconds=1.0)
+    assert await live.run() == 0, said
+    figures = live.figures
+    assert (figures["answer"], figures["result"], figures["lost_packets"]) == ("0x1801", 0, 0)
+    assert set(figures["codecs"]) == {"h264", "g711a"}
+    assert figures["first_frame_ms"] < 3000
+    packets = PacketReader(sim_bytes=6).feed(saved.read_bytes())
+    assert saved.stat().st_size == figures["bytes"]
+    assert len(packets) >= figures["frames"] > 10
+    found = asking(world, "search", said)
+    assert await found.run() == 0
+    assert len(found.figures["items"]) > 10
+    played = asking(world, "playback", said, begin="5400", seconds=0.8, control=["pause@0.3", "resume@0.5"])
+    assert await played.run() == 0
+    assert [(each["control"], each["result"]) for each in played.figures["controls"]] == [("pause", 0), ("resume", 0)]
+    assert not world.bridge.permits(), "what was opened was stopped"
+    got = asking(world, "download", said, begin="1900", end="1890", save=tmp_path / "file.h264")
+    assert await got.run() == 0, said
+    [told] = got.figures["files"]
+    assert (tmp_path / "file.h264").stat().st_size == told["bytes"] > 10_000
+    assert await asking(world, "live", said, plate="粤B00000", patience=0.2).run() == 3
+    assert await asking(world, "search", said, begin="9999999", end="9999000").run() == 4
+    assert not any(world.home in line for line in said)
 
 
 async def test_a_9702_that_nobody_asked_for_gets_the_passwords(world: World) -> None:

@@ -1,0 +1,1 @@
+`jt1078relay simulate superior --ask live|search|playback|download --plate …` asks for one vehicle's video as a superior does, with control, saves what comes, tells frames, codecs, first-frame time and lost packets, and ends with a status that says how it went.
