@@ -399,6 +399,7 @@ class Superior:
     passwords_life_s: int = a_number(86400, 600)
     passwords_overlap_s: int = a_number(600, 0)  #: how long the former pair stays valid
     check_cross_domain: bool = True
+    report_recordings_s: float = a_number(0.0, 0.0, 3600.0)  #: so long after a special alarm its recordings are told (0x1901); 0 = never
     live_stream: str = one_of("sub", "main", "auto")  #: what 0x9801 opens, which cannot choose; auto: what runs, else sub
     alarms: bool = True  #: 0x1402 for alarms of terminals
     alarm_types: tuple[str, ...] = texts("alarm_type")  #: "bit=type" or "kind.code=type" over the built-in table: "0=0x0003"; type 0 = not told

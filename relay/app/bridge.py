@@ -47,4 +47,5 @@ class VideoUplink:
     def close(self) -> None:
         """The relay stops."""
         self.downloads.close()
+        self.requests.close()
         self.bridge.close()

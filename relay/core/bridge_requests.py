@@ -7,6 +7,7 @@
     0x9A02 playback control     0x9202 → 0x0001 → 0x1A02
     0x9700 password demand      → 0x1701, harmless and wanted by some superiors
     0x9901 catalogue taken      counted
+    an alarm begins             report_recordings_s later 0x9205 → 0x1205 → 0x1901
 
 Results: 0 success, 1 failure, 2 not supported, 3 session ended, 4 password wrong, 5 cross-domain condition not met.
 """
@@ -22,7 +23,7 @@ from twisted.python.failure import Failure
 
 from relay.core import cross_domain
 from relay.core.bridge import LIVE, PLAYBACK, Bridge, Permit, Refusal
-from relay.core.events import BEIJING
+from relay.core.events import BEIJING, Event
 from relay.core.link import RefusedError, RequestError, TerminalOfflineError
 from relay.core.live_failure import StartFailed
 from relay.core.playback import Playback, Wish
@@ -31,6 +32,7 @@ from relay.core.recordings import Recordings
 from relay.core.stored import Criteria, wire_digits
 from relay.core.time_passwords import CROSS_DOMAIN, Grant
 from relay.core.uplink import Reply, Request
+from relay.hub.merge import DelayedCall
 from relay.jt808.messages.video import Resource
 from relay.jt809.messages.video import (
     CatalogueAnswer,
@@ -59,6 +61,11 @@ SUCCESS, FAILURE, NOT_SUPPORTED, SESSION_ENDED, WRONG_PASSWORD, NOT_CROSS_DOMAIN
 SEARCH_S = 60.0  #: a terminal that reads a full card takes tens of seconds, and there is nothing to tell the superior before
 SPEEDS = {1: 1, 2: 2, 3: 4, 4: 8, 5: 16}  #: fast_time → times
 
+BEFORE_S = 600.0  #: a recording that holds an alarm may have begun so long before it
+DUE_MAX = 1000
+#: kinds of alarms that recordings are marked with, and their first bit in 0x1205's word
+ALARM_BASE = {"terminal": 0, "video": 32}
+
 #: a failed start's word → result, where it is not simply FAILURE
 RESULTS = {"unknown_channel": NOT_SUPPORTED, "refused_by_terminal": NOT_SUPPORTED}
 
@@ -69,6 +76,8 @@ class BridgeRequests:
     def __init__(self, bridge: Bridge, searches: Recordings) -> None:
         self.bridge = bridge
         self.searches = searches
+        self._due: dict[tuple[str, str], DelayedCall] = {}  #: 0x1901 that are to come, by superior and terminal
+        self._undo = bridge.events.subscribe(self._alarm)
 
     def register(self) -> None:
         """From now on."""
@@ -196,6 +205,47 @@ class BridgeRequests:
         items = [item_of(each) for each in found.items if _wanted(criteria, channel, each)]
         reply(CatalogueAnswer(result=SUCCESS, item_num=len(items), item_list=items))
         self._tell(superior, request, "catalogue", sim=vehicle.sim, channel=channel, items=len(items))
+
+    # ---- catalogues that nobody asked for ------------------------------------------------------------------------------------
+
+    def _alarm(self, event: Event) -> None:
+        """A special alarm has begun: once its recording is complete, the superiors that want so are told what there is of it."""
+        if event["event"] != "alarm.begin" or event.get("kind") not in ALARM_BASE or not 0 <= event["code"] < 32:
+            return
+        vehicle = self.bridge.hub.vehicle(event["sim"])
+        for superior in vehicle.superiors if vehicle is not None else ():
+            delay = superior.settings.report_recordings_s
+            if delay and vehicle is not None and (superior.name, vehicle.sim) not in self._due:
+                if len(self._due) >= DUE_MAX:
+                    self.bridge.counts["0x1901 not sent: too many alarms"] += 1
+                    return
+                flags = 1 << (ALARM_BASE[event["kind"]] + event["code"])
+                self._due[superior.name, vehicle.sim] = self.bridge.clock.callLater(delay, self._report, superior, vehicle, flags, delay)
+
+    def _report(self, superior: Superior, vehicle: Vehicle, flags: int, delay: float) -> None:
+        del self._due[superior.name, vehicle.sim]
+        now = self.bridge.hub.wall()
+        criteria = Criteria(digits_of(int(now - delay - BEFORE_S)), digits_of(int(now)), flags)
+        waiting = Deferred.fromCoroutine(self.report_catalogue(superior, vehicle, criteria))
+        waiting.addCallbacks(self._reported, self._not_reported, errbackArgs=(superior, vehicle))
+
+    def _reported(self, items: int) -> None:
+        self.bridge.counts["0x1901" if items else "0x1901 not sent: nothing recorded"] += 1
+
+    def _not_reported(self, failure: Failure, superior: Superior, vehicle: Vehicle) -> Failure | None:
+        problem = failure.value
+        if not isinstance(problem, RequestError):
+            return failure
+        self.bridge.counts["0x1901 not sent: the terminal"] += 1
+        log.info("superior {name}: no 0x1901 for {plate}: {why}", name=superior.name, plate=vehicle.plate, why=problem.message)
+        return None
+
+    def close(self) -> None:
+        """The relay stops."""
+        self._undo()
+        for call in self._due.values():
+            call.cancel()
+        self._due.clear()
 
     async def report_catalogue(self, superior: Superior, vehicle: Vehicle, criteria: Criteria) -> int:
         """0x1901: tell a superior, unasked, what a terminal has recorded of a special alarm; gives how many. Fails with a RequestError."""

