@@ -33,6 +33,7 @@ import relay
 from relay.app.bridge import VideoUplink
 from relay.app.config import sublink_key
 from relay.app.converting import Converter
+from relay.app.explaining import Explainer
 from relay.app.health import Health
 from relay.app.keys import data_directory
 from relay.app.listening import Listeners
@@ -46,6 +47,7 @@ from relay.core.events import Events
 from relay.core.fence import Fence
 from relay.core.fetches import Fetches
 from relay.core.hooks import Hooks
+from relay.core.inspector import Inspector
 from relay.core.live import Live, MediaPorts
 from relay.core.multimedia import Multimedia
 from relay.core.orders import Orders
@@ -71,6 +73,7 @@ from relay.hub.pace import PlaybackIngest
 from relay.hub.registry import Registry
 from relay.hub.transcode import Transcoders
 from relay.identity import StreamKey
+from relay.jt809.cipher import CipherKeys
 from relay.net.media1078 import MediaServer
 from relay.net.media1078udp import MediaDatagrams
 from relay.net.push import Dialler
@@ -124,7 +127,8 @@ class Parts:
             clock, Options.of(settings), self.merge, self._ingest, transcoders=self.transcoders, wall=time.time, derivations=self.derivations
         )
         self.media = MediaServer(reactor, clock, self.registry, settings.media, settings.limits.log_peer_s)
-        self.recorder = self.media.recorder = recorder_of(settings.log, time.time)
+        self.inspector = Inspector(time.time, Explainer(self._cipher_keys))
+        self.recorder = self.media.recorder = recorder_of(settings.log, time.time, self.inspector)
         admission = Admission(self.terminals, resolver, clock, self.events, settings.media.unrequested)
         ports = MediaPorts(listeners.port("media.live_tcp_port"), listeners.port("media.live_udp_port"))
         self.live = Live(
@@ -251,11 +255,19 @@ class Parts:
                 budget=self.records.budget,
                 views=self.records.views,
                 quality=self.records.quality,
-                recordings=self.recorder,
+                recordings=self.recorder if self.recorder.directory is not None else None,
+                inspector=self.inspector,
                 pushes=self.pushes,
             )
         )
         self.health = Health(store, clock)
+
+    def _cipher_keys(self, superior: str) -> CipherKeys | None:
+        found = self.superiors.get(superior) if self.superiors is not None else None
+        if found is None:
+            return None
+        settings = found.settings
+        return CipherKeys(settings.m1, settings.ia1, settings.ic1) if settings.m1 or settings.ia1 or settings.ic1 else None
 
     def _superiors(self) -> Superiors | None:
         """JT/T 809; None without a ``[[superior]]``."""
@@ -369,8 +381,7 @@ class Parts:
 
     def _media_datagrams(self, kind: str, port: int) -> MediaDatagrams:
         made = MediaDatagrams(self.clock, self.registry, self.settings.media, kind, port, self.settings.limits.log_peer_s)
-        if self.recorder is not None:
-            made.taps = DatagramTaps(self.recorder, "jt1078", f"port {port}", kind)
+        made.taps = DatagramTaps(self.recorder, "jt1078", f"port {port}", kind)
         self.media_udp.append(made)
         return made
 
@@ -500,8 +511,7 @@ class Parts:
             self.ftp.close()
 
     def _stop_recording(self) -> None:
-        if self.recorder is not None:
-            self.recorder.close()
+        self.recorder.close()
 
     async def _drained(self) -> None:
         """Until nobody has bytes left to take, or DRAIN_S is over."""

@@ -253,8 +253,7 @@ class Relay(MultiService):
             self.writer.set(fresh.log.format, fresh.log.level)
         if self.parts is not None:
             self.parts.pushes.configure(fresh.push)
-            if self.parts.recorder is not None:
-                self.parts.recorder.want(fresh.log.record)
+            self.parts.recorder.want(fresh.log.record)
         waiting = [name for name in differing(self.settings, fresh) if name not in RELOADABLE]
         if self.parts is not None and self.parts.superiors is not None:
             waiting = [name for name in waiting if name != "superior"] + self.parts.superiors.reconfigure(fresh.superior)

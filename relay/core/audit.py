@@ -12,6 +12,7 @@ alarm        alarm id          an alarm was acknowledged
 push         SIM_CHANNEL       a push to an outside server was made, started, stopped or deleted by the API
 download     a file            a stored file was fetched
 superior     SIM_CHANNEL       what a superior had open was ended by the API
+inspect      SIM, a superior   somebody looked at the messages that pass; ``detail`` names the protocols
 ===========  ================  ==========================================================================
 
 Others add their own: "talk", "ptz", "playback", "upload", "login" … ``who`` is the name in the token, "superior:NAME", "rule:NAME", or "relay" for

@@ -26,11 +26,13 @@ from typing import Any, BinaryIO, Literal, Protocol, cast
 
 from twisted.logger import Logger
 
+from relay.core.inspector import Inspector
 from relay.errors import FrameError, RelayError
 from relay.identity import phone_key
 from relay.jt808.framing import Deframer
 from relay.jt808.header import decode_frame
 from relay.jt1078.packet import MAGIC, detect_sim_bytes, measure, sim_text
+from relay.net.cutter import Cutter
 from relay.net.recording import Event, Kind, RecordingWriter
 from relay.net.scrub import Scrubber
 from relay.settings import Log
@@ -67,12 +69,11 @@ class Filter(Protocol):
         """The subject as it may be told."""
 
 
-def recorder_of(settings: Log, wall: Callable[[], float]) -> Recorder | None:
-    """What the configuration asks for; None when nothing can be recorded."""
-    if not settings.record_dir:
-        return None
+def recorder_of(settings: Log, wall: Callable[[], float], inspector: Inspector | None = None) -> Recorder:
+    """What the configuration asks for; without ``log.record_dir`` nothing is recorded, and the taps serve the inspector alone."""
+    directory = Path(settings.record_dir) if settings.record_dir else None
     scrubber = Scrubber if settings.record_scrub else None
-    return Recorder(Path(settings.record_dir), wall, settings.record, scrubber=scrubber, max_bytes=settings.record_max_bytes)
+    return Recorder(directory, wall, settings.record, scrubber=scrubber, max_bytes=settings.record_max_bytes, inspector=inspector)
 
 
 class Recorder:
@@ -80,14 +81,16 @@ class Recorder:
 
     def __init__(
         self,
-        directory: Path,
+        directory: Path | None,
         wall: Callable[[], float],
         subjects: Iterable[str] = (),
         *,
         scrubber: Callable[[], Filter] | None = None,
         max_bytes: int = MAX_BYTES,
+        inspector: Inspector | None = None,
     ) -> None:
-        self.directory = directory
+        self.directory = directory  #: None: nothing is recorded
+        self.inspector = inspector
         self.max_bytes = max_bytes
         self.wall = wall
         self._wanted = {_subject(one) for one in subjects}
@@ -124,7 +127,8 @@ class Recorder:
         file = self._file(subject)
         if file is None:
             self._wanted.discard(subject)
-            raise RecordingNotPossible(f"no recording of {subject} can be made in {self.directory}")
+            where = f"in {self.directory}" if self.directory is not None else "while log.record_dir does not say where they go"
+            raise RecordingNotPossible(f"no recording of {subject} can be made {where}")
         file.until = self.wall() + seconds if seconds else 0.0
         for tap in list(self._taps.get(subject, ())):
             tap.begin(file)
@@ -173,11 +177,13 @@ class Recorder:
     def _file(self, subject: str) -> _File | None:
         file = self._files.get(subject)
         if file is None:
+            if self.directory is None:
+                return None
             if len(self._files) >= RECORDINGS_MAX:
                 _log.warn("{subject} is not recorded: {count} recordings run already", subject=subject, count=RECORDINGS_MAX)
                 return None
             try:
-                file = self._files[subject] = _File(self, subject, self._scrubber() if self._scrubber else None)
+                file = self._files[subject] = _File(self, self.directory, subject, self._scrubber() if self._scrubber else None)
             except OSError as problem:
                 _log.error("{subject} cannot be recorded in {directory}: {problem}", subject=subject, directory=str(self.directory), problem=str(problem))
                 return None
@@ -207,13 +213,13 @@ class Recorder:
 class _File:
     """One recording being written."""
 
-    def __init__(self, owner: Recorder, subject: str, filter: Filter | None) -> None:
+    def __init__(self, owner: Recorder, directory: Path, subject: str, filter: Filter | None) -> None:
         self.subject = subject
         self.told = filter.name(subject) if filter is not None else subject
         self.until = 0.0
         self._owner = owner
         self._filter = filter
-        self.path, raw = _create(owner.directory, self.told, owner.wall())
+        self.path, raw = _create(directory, self.told, owner.wall())
         self._writer: RecordingWriter | None = RecordingWriter(raw)
 
     def write(self, event: Event) -> bool:
@@ -259,7 +265,7 @@ class _File:
 class Tap:
     """One connection's way into a recording."""
 
-    __slots__ = ("_closed", "_file", "_info", "_kept", "_kept_bytes", "_link", "_named", "_peek", "_recorder", "_subject")
+    __slots__ = ("_closed", "_cutter", "_file", "_info", "_kept", "_kept_bytes", "_link", "_named", "_peek", "_recorder", "_subject")
 
     def __init__(self, recorder: Recorder, link: int, info: dict[str, Any]) -> None:
         self._recorder = recorder
@@ -269,6 +275,7 @@ class Tap:
         self._subject = ""
         self._named = False
         self._closed = False
+        self._cutter: Cutter | None = None
         self._kept: list[Event] = [Event(Kind.OPEN, link, self._now(), info=info)]
         self._kept_bytes = 0
         self._peek: _Peek | None = _PeekTerminal() if info["protocol"] == "jt808" else _PeekMedia() if info["protocol"] == "jt1078" else None
@@ -286,6 +293,9 @@ class Tap:
                     self.named(subject)
         elif self._file is not None:
             self._write(Event(Kind.IN, self._link, self._now(), bytes(data)))
+        inspector = self._recorder.inspector
+        if inspector is not None and inspector.watched:
+            self._show(inspector, "in", data)
 
     def data_out(self, data: bytes) -> None:
         """Bytes of ours."""
@@ -293,6 +303,14 @@ class Tap:
             self._keep(Kind.OUT, data)
         elif self._file is not None:
             self._write(Event(Kind.OUT, self._link, self._now(), bytes(data)))
+        inspector = self._recorder.inspector
+        if inspector is not None and inspector.watched:
+            self._show(inspector, "out", data)
+
+    def _show(self, inspector: Inspector, direction: str, data: bytes) -> None:
+        if self._cutter is None:
+            self._cutter = Cutter(self._info)
+        self._cutter.feed(inspector, direction, self._subject, bytes(data))
 
     def close(self, reason: str) -> None:
         """The connection is gone; the tap is of no use after it."""
@@ -339,7 +357,8 @@ class Tap:
             self._kept = []
             self._peek = None
             return
-        self._kept.append(Event(kind, self._link, self._now(), bytes(data)))
+        if self._recorder.directory is not None:
+            self._kept.append(Event(kind, self._link, self._now(), bytes(data)))
 
 
 class DatagramTaps:

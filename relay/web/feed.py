@@ -84,6 +84,14 @@ class EventLines(Connection):
             stop()
 
 
+def lines_head(headers: Headers, call: Call) -> bytes:
+    """Status line and headers of a stream of events."""
+    fields = headers.of(call.request, call.route)
+    fields.update({"Content-Type": "text/event-stream", "Cache-Control": "no-store", "Connection": "close", "X-Accel-Buffering": "no"})
+    lines = ["HTTP/1.1 200 OK", *(f"{name}: {value}" for name, value in fields.items())]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode()
+
+
 class EventFeed:
     """The route's handler; keeps the open feeds so that they end with the relay."""
 
@@ -112,7 +120,7 @@ class EventFeed:
             last = request.header("last-event-id")
             if after is None and last.isascii() and last.isdigit() and len(last) < 16:
                 after = int(last)
-            head = self._head(call)
+            head = lines_head(self._headers, call)
             feed = EventLines()
         sees = call.sees if call.principal.groups else None
 
@@ -137,12 +145,6 @@ class EventFeed:
 
         feed.stop = ended
         return TAKEN
-
-    def _head(self, call: Call) -> bytes:
-        headers = self._headers.of(call.request, call.route)
-        headers.update({"Content-Type": "text/event-stream", "Cache-Control": "no-store", "Connection": "close", "X-Accel-Buffering": "no"})
-        lines = ["HTTP/1.1 200 OK", *(f"{name}: {value}" for name, value in headers.items())]
-        return ("\r\n".join(lines) + "\r\n\r\n").encode()
 
     def end_of(self, name: str) -> None:
         """End the feeds of somebody whose account or token was taken back."""

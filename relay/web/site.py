@@ -15,6 +15,7 @@ from relay.core.bridge import Bridge
 from relay.core.budget import Budget
 from relay.core.events import Events
 from relay.core.hooks import Permit
+from relay.core.inspector import Inspector
 from relay.core.link import RequestError
 from relay.core.live import Live, StartFailed
 from relay.core.orders import Orders
@@ -42,6 +43,7 @@ from relay.web.api_accounts import AccountApi, account_problem
 from relay.web.api_alarms import AlarmApi
 from relay.web.api_attachments import AttachmentApi
 from relay.web.api_audit import AuditApi
+from relay.web.api_inspector import InspectorApi
 from relay.web.api_live import LiveApi, start_problem
 from relay.web.api_multimedia import MultimediaApi
 from relay.web.api_orders import OrderApi, order_problem
@@ -104,6 +106,7 @@ class WebParts:
     problems: Callable[[], list[str]] = list  #: what keeps the relay from doing its work, for ``/readyz``
     figures: Figures = field(default_factory=Figures)  #: more for ``/metrics``
     pages: dict[str, Page] | None = None  #: None: those of the package
+    inspector: Inspector | None = None
     recordings: Recordings | None = None  #: None: none can be made
     audit: Audit | None = None
     pushes: Pushes | None = None
@@ -151,6 +154,9 @@ class Web:
         self.many = Many(self.media, names, parts.sinks, translate, parts.wall)
         self.pictures = Pictures(self.media, parts.hub)
         self.hls = Hls(self.media, parts.clock)
+        self.inspector: InspectorApi | None = None
+        if parts.inspector is not None:
+            self.inspector = InspectorApi(parts.inspector, names, settings.http, headers, parts.sinks, parts.audit)
         addresses = PlayAddresses(parts.signer, settings.http, settings.rtmp, settings.auth, parts.wall)
         self.live = LiveApi(parts.live, parts.hub, names, addresses, parts.signer, settings.auth, parts.clock, parts.wall)
         self.audit = parts.audit
@@ -186,6 +192,7 @@ class Web:
                 ),
                 *(TrafficApi(parts.budget, parts.views, names, parts.audit).routes() if parts.budget is not None else ()),
                 *self._feed_routes(),
+                *(self.inspector.routes() if self.inspector is not None else ()),
                 *self.media.routes(),
                 *self.many.routes(),
                 *self.hls.routes(),
@@ -209,6 +216,8 @@ class Web:
         """Somebody's account or token was taken back: what they watch ends."""
         self.feed.end_of(name)
         self.many.end_of(name)
+        if self.inspector is not None:
+            self.inspector.end_of(name)
         for stream in self._hub.streams():
             for viewer in stream.viewers():
                 if viewer.who == name:
@@ -285,6 +294,8 @@ class Web:
     def close(self) -> None:
         """The relay stops: end feeds, held channels, and whoever still waits for a channel."""
         self.feed.close()
+        if self.inspector is not None:
+            self.inspector.close()
         self.media.close()
         self.many.close()
         self.hls.close()

@@ -258,7 +258,8 @@ def test_files_that_are_no_recordings(tmp_path: Path) -> None:
 
 
 def test_what_the_configuration_asks_for(tmp_path: Path) -> None:
-    assert recorder_of(Log(), lambda: 0.0) is None
+    with pytest.raises(RecordingNotPossible, match="record_dir"):
+        recorder_of(Log(), lambda: 0.0).start(PHONE)
     made = recorder_of(Log(record_dir=str(tmp_path / "r"), record=(PHONE,), record_scrub=True, record_max_bytes=5000), lambda: 1_795_000_000.0)
     assert made is not None
     tap = made.tap("jt808", "tcp", "10.0.0.7:1", "192.0.2.1:7808")

@@ -21,6 +21,7 @@ const PAGES = [
   { id: "map", role: "viewer", load: () => import("./page_map.js") },
   { id: "alarms", role: "viewer", load: () => import("./page_alarms.js") },
   { id: "superiors", role: "viewer", load: () => import("./page_superiors.js") },
+  { id: "inspector", role: "operator", load: () => import("./page_inspector.js") },
   { id: "streams", role: "viewer", load: () => import("./page_streams.js") },
   { id: "settings", role: "viewer", load: () => import("./page_settings.js") },
 ];

@@ -22,7 +22,7 @@ const WORDS = {
     sound_dropped: "Sound left out: the terminal stopped sending it",
     saved: "Saved as {name}", full_wall: "All pictures are in use; the selected one was replaced.", api_error: "{message}",
     mic: "audio only",
-    page_live: "Live", page_vehicles: "Vehicles", page_playback: "Playback", page_map: "Map", page_alarms: "Alarms", page_superiors: "Superiors", page_streams: "Streams", page_settings: "Settings", pages: "Pages", sign_out: "Sign out",
+    page_live: "Live", page_vehicles: "Vehicles", page_playback: "Playback", page_map: "Map", page_alarms: "Alarms", page_superiors: "Superiors", page_inspector: "Messages", page_streams: "Streams", page_settings: "Settings", pages: "Pages", sign_out: "Sign out",
   },
   zh: {
     search: "车牌号或终端手机号", terminals_count: "在线 {online} / 共 {total}", none_known: "还没有登记终端，可用命令添加：",
@@ -45,7 +45,7 @@ const WORDS = {
     sound_dropped: "已去掉声音：终端停止发送音频",
     saved: "已保存为 {name}", full_wall: "画面已满，已替换选中的画面。", api_error: "{message}",
     mic: "仅音频",
-    page_live: "实时视频", page_vehicles: "车辆", page_playback: "回放", page_map: "地图", page_alarms: "报警", page_superiors: "上级平台", page_streams: "码流", page_settings: "设置", pages: "页面", sign_out: "退出登录",
+    page_live: "实时视频", page_vehicles: "车辆", page_playback: "回放", page_map: "地图", page_alarms: "报警", page_superiors: "上级平台", page_inspector: "报文", page_streams: "码流", page_settings: "设置", pages: "页面", sign_out: "退出登录",
   },
 };
 

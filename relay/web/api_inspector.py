@@ -1,0 +1,106 @@
+"""The API's message inspector: what passes on the links, decoded field by field, over a WebSocket or as Server-Sent Events while somebody looks.
+
+    {"id": 7, "time": "…", "protocol": "jt808", "direction": "in", "subject": "13800138000", "peer": "…", "transport": "tcp", "link": "", "bytes": 51,
+     "message": {"id": "0x0200", "name": "位置信息汇报", "english": "location report"}, "rows": [{"offset": 0, "bytes": "0200", "name": "msg_id", …}],
+     "notes": [], "problem": "", "raw": "0200…", "skipped": 0}
+
+``raw`` is the frame without flags and escapes; secrets are stars in it and in their rows. ``skipped``: messages that were wanted and left out since the one
+before, because more passed than is decoded a second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from relay.core.audit import Audit
+from relay.core.inspector import Inspector, TooManyWatchersError, Wanted
+from relay.settings import Http
+from relay.web.auth import check_origin
+from relay.web.connection import SinkMaker
+from relay.web.feed import EventLines, EventSocket, lines_head
+from relay.web.names import Names
+from relay.web.problem import Problem
+from relay.web.router import TAKEN, Call, Headers, Permission, Route
+from relay.web.websocket import accept
+
+
+class InspectorQuery(msgspec.Struct, forbid_unknown_fields=True):
+    """What to look at; without anything, everything."""
+
+    sim: Annotated[str, Meta(max_length=64, description="Of this terminal, by any of its names.")] = ""
+    superior: Annotated[str, Meta(max_length=64, description="Of this superior platform.")] = ""
+    protocol: Annotated[str, Meta(pattern="^(jt808|jt809|jt1078)?(,(jt808|jt809|jt1078))*$", description="Parted by commas.")] = ""
+    direction: Literal["", "in", "out"] = ""
+    message: Annotated[str, Meta(pattern="^(0[xX])?[0-9A-Fa-f]{4}$|^$", description="Message id, hexadecimal: 0x0200, 0x1202.")] = ""
+
+
+class InspectorApi:
+    """The route's handler; keeps the open feeds so that they end with the relay."""
+
+    def __init__(self, inspector: Inspector, names: Names, settings: Http, headers: Headers, sinks: SinkMaker, audit: Audit | None) -> None:
+        self._inspector = inspector
+        self._names = names
+        self._settings = settings
+        self._headers = headers
+        self._sinks = sinks
+        self._audit = audit
+        self._open: dict[EventSocket | EventLines, str] = {}
+
+    def routes(self) -> Iterable[Route]:
+        """The lines of the table."""
+        yield Route(
+            method="GET", path="/api/v1/inspector", handler=self.handle, permission=Permission.OPERATOR, query=InspectorQuery, tag="inspector",
+            scope="filtered", content_type="text/event-stream", errors=(503,),
+            summary="Messages of JT/T 808, 809 and 1078 as they pass, decoded: Server-Sent Events, or a WebSocket with an upgrade",
+        )  # fmt: skip
+
+    async def handle(self, call: Call) -> Any:
+        """Begin to look."""
+        query: InspectorQuery = call.query
+        request = call.request
+        if call.head:
+            raise Problem(405, "A stream has no size: use GET.", headers={"Allow": "GET, OPTIONS"})
+        subject = f"superior:{query.superior}" if query.superior else ""
+        if query.sim:
+            subject = await self._names.sim(query.sim) or ""
+            if not subject or not call.sees(subject):
+                raise Problem(404, f"Terminal {query.sim} is not known.", code="unknown_terminal")
+        wanted = Wanted(
+            subject, frozenset(filter(None, query.protocol.split(","))), int(query.message or "0", 16), query.direction,
+            call.sees if call.principal.groups else None,
+        )  # fmt: skip
+        feed: EventSocket | EventLines
+        if call.upgrade:
+            check_origin(request, self._settings)
+            head, feed = accept(request), EventSocket()
+        else:
+            head, feed = lines_head(self._headers, call), EventLines()
+        try:
+            stop = self._inspector.watch(wanted, lambda told: feed.tell({"event": "message", **told}))
+        except TooManyWatchersError as problem:
+            raise Problem(503, f"{problem}.", code="too_many_listeners", hint="Close other pages.") from None
+        feed.begin(request, self._sinks, head)
+        self._open[feed] = call.principal.name
+        if self._audit is not None:
+            self._audit.record(call.principal.name, "inspect", subject or "everything", query.protocol or "all protocols", request.address)
+
+        def ended() -> None:
+            self._open.pop(feed, None)
+            stop()
+
+        feed.stop = ended
+        return TAKEN
+
+    def end_of(self, name: str) -> None:
+        """End the feeds of somebody whose account or token was taken back."""
+        for feed in [feed for feed, who in self._open.items() if who == name]:
+            feed.finish()
+
+    def close(self) -> None:
+        """The relay stops."""
+        for feed in list(self._open):
+            feed.finish()
