@@ -108,7 +108,7 @@ class Records:
         self.budget = Budget(settings.budget, self._store.traffic, live, registry, self._terminals, clock, self._events, time.time)
         self.views = Views(settings.budget, registry, clock, self._events, self.audit, tell)
         self.attachments.meter = self.budget
-        self.quality = QualityWatch(registry, clock, self._events)
+        self.quality = QualityWatch(registry, clock, self._events, tell)
 
     def watch_transfers(self, talks: Talks, uploads: Uploads) -> None:
         """Count what talks and uploads cost."""

@@ -11,8 +11,9 @@
     mute            the sound is silence to the bit, or the same block again and again                    -10
 
 Each must hold for a while before it counts and be gone for a while before it does not (``_CAUSES``), so that nothing flutters: ``quality.changed`` is
-published when the set of causes changes. The stream counts in its hot path what it has to anyway, and sound by block; the rest is done here, once
-a second and channel, spread over the second.
+published when the set of causes changes, and players that take text messages are told, also those who come while something is wrong:
+``{"type": "quality", "score": 30, "causes": ["black", "mute"], "message": "…"}``. The stream counts in its hot path what it has to anyway, and looks at one
+block of sound in four; the rest is done here, once a second and channel, spread over the second.
 
 How small is empty: an encoder that finds nothing changed says so in some bits a row of macroblocks. Measured with x264 (CABAC) on a still picture: 35
 bytes at 352x288, 56 at 1280x720, 90 at 1920x1080; a black key frame 166, 307 and 523 bytes, without CABAC about a byte a macroblock. A camera's noise
@@ -24,6 +25,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from relay.core.events import Events
+from relay.core.views import Tell
 from relay.hub.merge import Clock, DelayedCall
 from relay.hub.registry import Registry
 from relay.hub.stats import Sample
@@ -73,10 +75,11 @@ GOOD = "Picture and sound are as they should be."
 class Quality:
     """Of one stream."""
 
-    __slots__ = ("_at", "_before", "_fps", "_gone", "_held", "_jumped", "_jumps", "_key_at", "_key_bytes", "_key_s", "active")
+    __slots__ = ("_at", "_before", "_fps", "_gone", "_held", "_jumped", "_jumps", "_key_at", "_key_bytes", "_key_s", "active", "told")
 
     def __init__(self, sample: Sample, now: float, jumps: int) -> None:
         self.active: dict[str, None] = {}
+        self.told = 0  #: the highest number of a viewer that knows
         self._before = sample
         self._at = now
         self._held: dict[str, float] = {}  #: seconds that a cause has held
@@ -187,7 +190,8 @@ class Quality:
 class QualityWatch:
     """Looks at all live streams."""
 
-    def __init__(self, registry: Registry, clock: Clock, events: Events) -> None:
+    def __init__(self, registry: Registry, clock: Clock, events: Events, tell: Tell = lambda viewer, message: None) -> None:
+        self._tell = tell
         self._registry = registry
         self._clock = clock
         self._events = events
@@ -237,10 +241,18 @@ class QualityWatch:
         macroblocks = ((video.width + 15) // 16) * ((video.height + 15) // 16) if video is not None else 0
         comes = stream.source is not None and stream.state is not StreamState.LOST
         before = quality.score
-        if stream.paused or not quality.look(sample, macroblocks, stream.waits_for_key_frame, jumps, comes, stream.loss_percent, now):
+        changed = not stream.paused and quality.look(sample, macroblocks, stream.waits_for_key_frame, jumps, comes, stream.loss_percent, now)
+        if not changed and not quality.active:
             return
         causes = quality.causes()
-        self._events.publish(
-            "quality.changed", sim=stream.key.sim, channel=stream.key.channel, score=quality.score, before=before,
-            causes=[cause.code for cause in causes], message=" ".join(cause.message for cause in causes) or GOOD,
-        )  # fmt: skip
+        told = {
+            "score": quality.score, "causes": [cause.code for cause in causes], "message": " ".join(cause.message for cause in causes) or GOOD,
+        }  # fmt: skip
+        if changed:
+            quality.told = 0
+            self._events.publish("quality.changed", sim=stream.key.sim, channel=stream.key.channel, before=before, **told)
+        since = quality.told
+        for viewer in stream.every_viewer():
+            if viewer.id > since and viewer.first_byte:
+                quality.told = max(quality.told, viewer.id)
+                self._tell(viewer, {"type": "quality", **told})

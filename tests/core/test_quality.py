@@ -26,7 +26,8 @@ class Watched:
         self.events = Events(lambda: self.hub.clock.seconds())
         self.told: list[dict[str, Any]] = []
         self.events.subscribe(lambda event: self.told.append(event) if event["event"] == "quality.changed" else None)
-        self.watch = QualityWatch(self.hub.registry, self.hub.clock, self.events)
+        self.players: list[tuple[int, dict[str, Any]]] = []
+        self.watch = QualityWatch(self.hub.registry, self.hub.clock, self.events, lambda viewer, message: self.players.append((viewer.id, message)))
         self.watch.start()
         self.stream: Stream = self.hub.open()
         self.n = 0
@@ -146,6 +147,21 @@ def test_a_terminal_that_was_told_to_send_fewer_pictures_is_slow_for_some_minute
     watched.run(20)
     watched.run(400, fps=10)
     assert watched.causes == []
+    watched.end()
+
+
+def test_players_are_told_once_also_those_who_come_later() -> None:
+    watched = Watched()
+    watched.run(20)
+    _, first = watched.hub.view(watched.stream)
+    watched.run(20, picture=43)
+    _, second = watched.hub.view(watched.stream)
+    watched.run(10, picture=43)
+    assert [(viewer, message["type"], message["causes"]) for viewer, message in watched.players] == [
+        (first.id, "quality", ["frozen"]), (second.id, "quality", ["frozen"]),
+    ]  # fmt: skip
+    watched.run(10)
+    assert [(viewer, message["score"]) for viewer, message in watched.players[2:]] == [(first.id, 100), (second.id, 100)]
     watched.end()
 
 

@@ -7,6 +7,7 @@
 
 import { socketAddress } from "./api.js";
 import { t } from "./i18n.js";
+import { qualityNotes } from "./quality.js";
 
 const BEHIND_SEEK_S = 1.6;     // farther behind than this: jump
 const BEHIND_LATE_S = 0.9;     // farther behind than this for LATE_S: jump
@@ -59,6 +60,7 @@ export class Player {
     this.failure = null;
     this.hops.clear();
     this.notes = this.withoutSound ? [t("sound_dropped")] : [];
+    this.quality = null;      // the last "quality" message, when something is wrong
     if (!Source) {
       this.fail({ message: t("unsupported_mse"), hint: t("unsupported_mse_hint"), final: true });
       return;
@@ -129,6 +131,9 @@ export class Player {
       this.notes = [...(message.notes || []), ...(this.withoutSound ? [t("sound_dropped")] : [])];
       this.push({ mime: message.mime });
       if (this.state === "connecting") this.set("starting");
+    } else if (message.type === "quality") {
+      this.quality = message.causes.length ? message : null;
+      this.onChange(this);
     } else if (message.type === "error" || message.type === "end") {
       this.said = { message: message.message || t("ended", { why: message.error || "" }), hint: message.hint || "", hop: message.hop, final: [401, 403, 404, 415].includes(message.status) };
       if (message.hops) for (const [hop, ms] of Object.entries(message.hops)) this.hops.set(hop, ms);
@@ -248,6 +253,11 @@ export class Player {
     if (this.state === "failed" && this.retryAt) {
       if (now >= this.retryAt) { this.retryAt = 0; stats.reconnects += 1; this.start(); } else this.onChange(this);
     } else if (this.state === "playing") this.onChange(this);
+  }
+
+  /** What there is to say beside the picture, the gravest first. */
+  get remarks() {
+    return [...(this.quality ? qualityNotes(this.quality) : []), ...this.notes];
   }
 
   get retryIn() {

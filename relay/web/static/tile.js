@@ -138,8 +138,9 @@ export class Tile {
     this.streamButton.title = this.what.stream === "main" ? t("sub") : t("main");
     this.detailsButton.setAttribute("aria-pressed", String(Boolean(this.detailsOpen)));
     if (!player) return;
-    this.note.textContent = player.notes[0] || "";
-    this.note.title = player.notes.join("\n");
+    const remarks = player.remarks;
+    this.note.textContent = remarks[0] || "";
+    this.note.title = remarks.join("\n");
     this.drawFigures(player);
     this.drawCover(player);
     this.details.hidden = !this.detailsOpen;
@@ -149,11 +150,13 @@ export class Tile {
   drawFigures(player) {
     if (player.state !== "playing" && player.state !== "stalled") { this.figures.replaceChildren(); return; }
     const { fps, kbps, behind } = player.stats;
+    const bad = player.quality ? player.remarks[0] : "";
     this.figures.replaceChildren(
+      bad ? make("span", { class: "late" }, "⚠ ", make("span", { class: "wide" }, `${bad} · `)) : "",
       make("b", {}, fps.toFixed(0)), ` ${t("fps")} `, make("span", { class: "wide" }, `· ${kbps.toFixed(0)} ${t("kbps")} `),
       make("span", { class: behind > 1 ? "late" : "" }, `· ${behind.toFixed(1)} s`),
     );
-    this.figures.title = `${t("delay")} ${behind.toFixed(2)} s`;
+    this.figures.title = `${bad ? `${bad}\n` : ""}${t("delay")} ${behind.toFixed(2)} s`;
   }
 
   drawCover(player) {
