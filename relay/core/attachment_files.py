@@ -26,6 +26,7 @@ _MAGIC = (
     (b"\0\0\x01", 0, "video/h264"),
     (b"ID3", 0, "audio/mpeg"),
 )
+CONTENT_TYPES = tuple(dict.fromkeys(kind for _, _, kind in _MAGIC))
 
 
 class Done(NamedTuple):

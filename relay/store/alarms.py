@@ -55,6 +55,7 @@ class AlarmFilter(NamedTuple):
     files: bool | None = None  #: with files told, or without
     start: float | None = None  #: of ``began``, included
     end: float | None = None  #: excluded
+    groups: tuple[str, ...] = ()  #: of terminals that are in one of these groups only
 
 
 _COLUMNS = ", ".join(AlarmRow._fields)
@@ -115,6 +116,8 @@ def _where(wanted: AlarmFilter, before: str) -> tuple[str, list[Any]]:
         also("began >= ?", wanted.start)
     if wanted.end is not None:
         also("began < ?", wanted.end)
+    if wanted.groups:
+        also(f"key IN (SELECT key FROM terminals WHERE group_name IN ({', '.join('?' * len(wanted.groups))}))", *wanted.groups)  # noqa: S608
     if before:
         also("id < ?", before)
     return (f"WHERE {' AND '.join(parts)}" if parts else ""), values

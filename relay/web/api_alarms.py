@@ -91,14 +91,15 @@ class AlarmApi:
         base, one = "/api/v1/alarms", "/api/v1/alarms/{id}"
         yield Route(
             method="GET", path=base, handler=self.list, permission=Permission.VIEWER, query=AlarmQuery, answer=AlarmList, tag="alarms",
-            summary="Alarms of terminals", errors=(503,),
+            summary="Alarms of terminals", errors=(404, 503), scope="filtered",
         )  # fmt: skip
         yield Route(
             method="GET", path=one, handler=self.get, permission=Permission.VIEWER, answer=AlarmView, tag="alarms", summary="One alarm", errors=(503,),
+            scope="filtered",
         )  # fmt: skip
         yield Route(
             method="POST", path=f"{one}/acknowledge", handler=self.acknowledge, permission=Permission.OPERATOR, body=Acknowledgement, body_optional=True,
-            answer=AlarmView, tag="alarms", summary="Say that an alarm was seen", errors=(503,),
+            answer=AlarmView, tag="alarms", summary="Say that an alarm was seen", errors=(503,), scope="filtered",
         )  # fmt: skip
 
     async def list(self, call: Call) -> dict[str, Any]:
@@ -107,11 +108,11 @@ class AlarmApi:
         key = ""
         if query.sim:
             key = await self._names.sim(query.sim) or ""
-            if not key:
+            if not key or not call.sees(key):
                 raise Problem(404, f"Terminal {query.sim} is not known.", code="unknown_terminal")
         wanted = AlarmFilter(
             key, query.kind or "", query.code, query.level, query.open, query.acknowledged, query.files, unix_time(query.start, "from"),
-            unix_time(query.end, "to"),
+            unix_time(query.end, "to"), call.principal.groups,
         )  # fmt: skip
         rows, total = await self._alarms.page(wanted, query.limit + 1, query.after)
         page = rows[: query.limit]
@@ -124,6 +125,7 @@ class AlarmApi:
     async def acknowledge(self, call: Call) -> dict[str, Any]:
         """Note who saw it first, and what they wrote last."""
         who = call.principal.name
+        await find_alarm(self._alarms, call)
         row = await self._alarms.acknowledge(call.path["id"], who, call.body.note)
         if row is None:
             raise unknown_alarm(call)
@@ -135,7 +137,7 @@ class AlarmApi:
 async def find_alarm(alarms: Alarms, call: Call) -> AlarmRow:
     """The alarm that the address names."""
     row = await alarms.get(call.path["id"])
-    if row is None:
+    if row is None or not call.sees(row.key):
         raise unknown_alarm(call)
     return row
 

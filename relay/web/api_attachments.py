@@ -10,6 +10,7 @@ from urllib.parse import quote
 import msgspec
 
 from relay.core.alarms import Alarms
+from relay.core.attachment_files import CONTENT_TYPES
 from relay.core.attachments import Attachments
 from relay.core.audit import Audit
 from relay.core.events import iso_time
@@ -59,15 +60,15 @@ class AttachmentApi:
         base = "/api/v1/alarms/{id}/files"
         yield Route(
             method="GET", path=base, handler=self.list, permission=Permission.VIEWER, answer=AlarmFileList, tag="alarms",
-            summary="Files that belong to an alarm", errors=(503,),
+            summary="Files that belong to an alarm", errors=(503,), scope="filtered",
         )  # fmt: skip
         yield Route(
             method="POST", path=f"{base}/fetch", handler=self.fetch, permission=Permission.OPERATOR, answer=AlarmFileList, status=202, tag="alarms",
-            summary="Ask the terminal for an alarm's files (0x9208)", errors=(409, 503),
+            summary="Ask the terminal for an alarm's files (0x9208)", errors=(409, 503), scope="filtered",
         )  # fmt: skip
         yield Route(
             method="GET", path=f"{base}/{{file}}", handler=self.download, permission=Permission.VIEWER, tag="alarms",
-            content_type="application/octet-stream", summary="One of them", errors=(409, 503),
+            content_type="application/octet-stream", also=CONTENT_TYPES, summary="One of them", errors=(409, 503), scope="filtered",
         )  # fmt: skip
 
     async def list(self, call: Call) -> dict[str, Any]:

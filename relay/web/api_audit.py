@@ -83,7 +83,7 @@ class AuditApi:
         )  # fmt: skip
         yield Route(
             method="GET", path="/api/v1/audit/export", handler=self.export, permission=Permission.ADMIN, query=ExportQuery, tag="audit",
-            content_type="text/csv", summary="The audit as a file, CSV or JSON", errors=(503,),
+            content_type="text/csv", also=("application/json",), summary="The audit as a file, CSV or JSON", errors=(503,),
         )  # fmt: skip
 
     async def list(self, call: Call) -> dict[str, Any]:

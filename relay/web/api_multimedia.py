@@ -119,6 +119,7 @@ class MultimediaApi:
         )  # fmt: skip
         yield Route(
             method="GET", path=f"{base}/{{id}}", handler=self.file, permission=viewer, tag=tag, content_type="application/octet-stream",
+            also=tuple(sorted(set(CONTENT_TYPES.values()))),
             summary="The content of one", errors=(416, 503), scope="filtered",
         )  # fmt: skip
         yield Route(

@@ -100,7 +100,7 @@ class PositionApi:
         """The lines of the table."""
         yield Route(
             method="GET", path="/api/v1/positions", handler=self.current, permission=Permission.VIEWER, query=CurrentQuery, answer=CurrentList,
-            tag="positions", summary="Where all terminals are, or were last", errors=(503,),
+            tag="positions", summary="Where all terminals are, or were last", errors=(503,), scope="filtered",
         )  # fmt: skip
         yield Route(
             method="GET", path="/api/v1/terminals/{sim}/track", handler=self.track, permission=Permission.VIEWER, query=TrackQuery, answer=Track,
@@ -121,7 +121,7 @@ class PositionApi:
                 found[sim] = (None, rows[sim])
         if query.group:
             found = {sim: item for sim, item in found.items() if item[1] is not None and item[1].group == query.group}
-        sims = sorted(found)
+        sims = sorted(filter(call.sees, found))
         start = bisect_right(sims, query.after) if query.after else 0
         page = sims[start : start + query.limit]
         more = start + query.limit < len(sims)

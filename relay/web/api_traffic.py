@@ -92,7 +92,7 @@ class TrafficApi:
         one = "/api/v1/terminals/{sim}"
         yield Route(
             method="GET", path="/api/v1/traffic", handler=self.all, permission=Permission.VIEWER, query=PageQuery, answer=UsageList, tag="traffic",
-            summary="What every terminal has spent today and this month",
+            summary="What every terminal has spent today and this month", scope="filtered",
         )  # fmt: skip
         yield Route(
             method="GET", path=f"{one}/traffic", handler=self.one, permission=Permission.VIEWER, query=TrafficQuery, answer=TrafficList, tag="traffic",
@@ -125,7 +125,7 @@ class TrafficApi:
     def all(self, call: Call) -> dict[str, Any]:
         """One page."""
         query: PageQuery = call.query
-        sims = sorted(sim for sim, _ in self._budget.usages())
+        sims = sorted(sim for sim, _ in self._budget.usages() if call.sees(sim))
         start = bisect_right(sims, query.after) if query.after else 0
         page = sims[start : start + query.limit]
         return {"items": [self._usage(sim) for sim in page], "total": len(sims), "next": page[-1] if start + query.limit < len(sims) else None}

@@ -49,7 +49,7 @@ class UploadApi:
         viewer, operator, tag = Permission.VIEWER, Permission.OPERATOR, "uploads"
         yield Route(
             method="POST", path="/api/v1/terminals/{sim}/channels/{channel:int}/uploads", handler=self.start, permission=operator, body=UploadStart,
-            answer=UploadView, status=201, tag=tag, summary="Have recordings sent by FTP (0x9206), now or when the terminal is online", errors=(503,),
+            answer=UploadView, status=201, tag=tag, summary="Have recordings sent by FTP (0x9206), now or when the terminal is online", errors=(409, 503),
         )  # fmt: skip
         yield Route(
             method="GET", path="/api/v1/uploads", handler=self.list, permission=viewer, query=UploadQuery, answer=UploadList, tag=tag,
@@ -74,6 +74,7 @@ class UploadApi:
         for path, words in ((f"{one}/files/{{file}}", "One file, with ranges"), (f"{one}/file", "The only file, or the first, with ranges")):
             yield Route(
                 method="GET", path=path, handler=self.file, permission=viewer, query=FileQuery, tag=tag, content_type="application/octet-stream",
+                also=tuple(sorted(set(TYPES.values()))),
                 summary=f"{words}; ?convert=mp4 makes it playable", errors=(409, 415, 416, 503), scope="filtered",
             )  # fmt: skip
 

@@ -33,7 +33,7 @@ def document(routes: Iterable[Route], version: str) -> dict[str, Any]:
     index = dict(zip(map(_identity, wanted), schemas, strict=True))
     paths: dict[str, dict[str, Any]] = {}
     for route in shown:
-        paths.setdefault(_HOLE.sub(r"{\1}", route.path), {})[route.method.lower()] = _operation(route, index, components)
+        paths.setdefault(template(route.path), {})[route.method.lower()] = _operation(route, index, components)
     for query in queries:
         components.pop(query.__name__, None)
     return {
@@ -52,6 +52,11 @@ def document(routes: Iterable[Route], version: str) -> dict[str, Any]:
             },
         },
     }
+
+
+def template(path: str) -> str:
+    """A route's template as the document writes it."""
+    return _HOLE.sub(r"{\1}", path)
 
 
 def _identity(kind: Any) -> str:
@@ -110,9 +115,13 @@ def _responses(route: Route, index: dict[str, Any]) -> dict[str, Any]:
     if route.answer is not None:
         good["content"] = {_JSON: {"schema": index[_identity(route.answer)]}}
     elif route.status != 204:
-        good["content"] = {route.content_type: {}}
+        good["content"] = {kind: {} for kind in (route.content_type, *route.also)}
     responses = {str(route.status): good}
+    if 416 in route.errors:  # ranges
+        responses["206"] = {**good, "description": PHRASES[206]}
     refused = {404} if "{" in route.path else set()
+    if "{" in route.path or route.query is not None:
+        refused.add(414)  # the address can be made longer than ``server.LINE_MAX``
     if route.permission is not Permission.PUBLIC:
         refused |= {400, 401, 403}
     if route.body is not None:

@@ -151,6 +151,7 @@ class Route:
     body_optional: bool = False
     answer: Any = None  #: type of the JSON that comes back; None: not JSON, or nothing
     content_type: str = "application/json"
+    also: tuple[str, ...] = ()  #: other types that the answer may have, as the query says
     status: int = 200
     errors: tuple[int, ...] = ()  #: statuses besides 400, 401, 403 and 404 that it is known to answer with
     any_origin: bool = False  #: ``Access-Control-Allow-Origin: *``, also on errors

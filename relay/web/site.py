@@ -247,7 +247,7 @@ class Web:
         yield Route(
             method="GET", path="/api/v1/events", handler=self.feed.handle, permission=Permission.VIEWER, query=EventQuery, tag="events", scope="filtered",
             content_type="text/event-stream", summary="What happens, as it happens: Server-Sent Events, or a WebSocket with an upgrade",
-            errors=(503,),
+            errors=(405, 503),
         )  # fmt: skip
 
     def _figures(self, parts: WebParts) -> Figures:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from relay.store import alarms
+from relay.store import alarms, terminals
 from relay.store.alarms import AlarmFilter, AlarmRow
 from relay.store.connection import Connection
+from relay.store.terminals import KnownTerminal
 
 
 def row(number: int, **more: Any) -> AlarmRow:
@@ -42,6 +43,9 @@ def test_filters_and_pages(connection: Connection) -> None:
     assert found(connection, open=False, files=True) == [3.0]
     assert found(connection, acknowledged=True) == [4.0]
     assert found(connection, start=2.0, end=4.0) == [3.0, 2.0]
+    terminals.upsert(connection, KnownTerminal(phone="2", group="north"), 0.0, "")
+    assert found(connection, groups=("north", "south")) == [2.0]
+    assert found(connection, groups=("south",)) == []
     first = alarms.select(connection, AlarmFilter(), 3)
     assert [each.began for each in alarms.select(connection, AlarmFilter(), 3, first[-1].id)] == [1.0]
 
