@@ -117,9 +117,12 @@ class TlsSink:
         return taken
 
     def hold(self, data: bytes, ready: Callable[[], None]) -> None:
-        """One more piece; the transport tells when it has room."""
+        """One more piece; the transport tells when it has room, unless it has room still (a second piece behind one that has gone)."""
         self._transport.write(data)
-        self._ready = ready
+        if self._paused:
+            self._ready = ready
+        else:
+            ready()
 
     def pauseProducing(self) -> None:
         """The transport's buffer is full."""

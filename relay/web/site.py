@@ -261,6 +261,7 @@ class Web:
             "playbacks": ("Playback sessions that are not over", lambda: sum(1 for _ in parts.playbacks.running())),
             "http_connections": ("HTTP and WebSocket connections, viewers included", lambda: self.site.open),
             "hls_sessions": ("Open sessions of HLS viewers", lambda: len(self.hls.sessions)),
+            "wall_connections": ("WebSockets that carry many channels", lambda: len(self.many.lines)),
             "event_feeds": ("Open event streams", lambda: len(self.feed)),
             **given.gauges,
         }

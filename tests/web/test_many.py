@@ -7,15 +7,19 @@ from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import HostnameEndpoint, SSL4ServerEndpoint, connectProtocol, wrapClientTLS
+from twisted.internet.ssl import DefaultOpenSSLContextFactory
 
 from relay.core.live_failure import StartFailed
 from relay.net.sink import make_sink
 from relay.web.many import CHANNELS_MAX, FIRST, LAST, MIDDLE, TURN_BYTES, WHOLE, Pieces
 from relay.web.websocket import Opcode, frame, unmask
-from tests.web.support import UPGRADE, MemoryTransport, dial, parse, request
+from tests.web.support import UPGRADE, MemoryTransport, Raw, dial, parse, request
 from tests.web.test_accounts import OTHER, SIM, grouped
-from tests.web.test_sockets import eventually, serve
+from tests.web.test_sockets import Trusting, certificate, eventually, serve
 from tests.web.world import Relay, messages, picture, split
+
+__all__ = ["certificate"]  # the fixture
 
 
 def say(**message: Any) -> bytes:
@@ -193,6 +197,52 @@ def test_a_large_picture_goes_out_in_turns_with_the_others() -> None:
     assert told(page)[1] == {1: b"<p40" + b"x" * (400_000 - 5) + b">", 2: b"<p40" + b"x" * 2995 + b">", 3: b"<p40" + b"x" * 2995 + b">"}
     assert not any(viewer.drops for stream in streams for viewer in stream.viewers())
     page.lost()
+    relay.end()
+
+
+def test_a_page_that_takes_nothing_at_all_is_cut_off_and_everything_of_it_goes() -> None:
+    relay = Relay()
+    streams = [relay.running(channel) for channel in (1, 2)]
+    page = relay.socket("/live/ws")
+    page.feed(show(1, 1) + show(2, 2))
+    relay.clock.advance(1.1)
+    sink = relay.sinks[-1]
+    sink.room, sink.at_once = 0, False
+    for second in range(40):
+        for stream in streams:
+            picture(stream, 1000 * second + 40, key=True)
+        relay.clock.advance(1)
+    assert sink.aborted
+    page.lost()
+    assert [stream.viewer_count() for stream in streams] == [0, 0]
+    assert not relay.web.many.lines
+    relay.end()
+
+
+async def test_over_tls_pictures_larger_than_its_buffers_come_whole(certificate: tuple[str, str]) -> None:
+    relay = Relay(sinks=make_sink)
+    streams = [relay.running(channel) for channel in (1, 2)]
+    port = await SSL4ServerEndpoint(reactor, 0, DefaultOpenSSLContextFactory(*certificate), interface="127.0.0.1").listen(relay.site)
+    place = HostnameEndpoint(reactor, "127.0.0.1", port.getHost().port)
+    page = await connectProtocol(wrapClientTLS(Trusting(), place), Raw())
+    page.transport.write(request("GET", f"/live/ws?token={relay.media_token()}", UPGRADE))
+    await page.until(lambda: b"\r\n\r\n" in page.data)
+    page.transport.write(show(1, 1) + show(2, 2))
+    await eventually(lambda: all(stream.viewer_count() == 1 for stream in streams))
+    relay.clock.advance(1.1)
+    await page.until(lambda: page.data.count(b"<K0>") == 2)
+    for stream in streams:
+        picture(stream, 40, size=400_000)
+        picture(stream, 80)
+    await page.until(lambda: page.data.count(b"<p80>") == 2)
+    media = {1: b"", 2: b""}
+    for opcode, payload in split(page.data.partition(b"\r\n\r\n")[2]):
+        if opcode == Opcode.BINARY:
+            media[payload[1]] += payload[3:]
+    assert media[1] == media[2] == b"<H h264><K0><p40" + b"x" * (400_000 - 5) + b"><p80>"
+    page.transport.abortConnection()
+    await eventually(lambda: not any(stream.viewer_count() for stream in streams))
+    await port.stopListening()
     relay.end()
 
 
