@@ -21,6 +21,7 @@ COMMANDS = {
     "encode": ("relay.cli.encode", "build messages from fields"),
     "inspect": ("relay.cli.inspect", "tell what is in a recorded JT/T 1078 byte stream"),
     "simulate": ("relay.cli.simulate", "simulated terminals"),
+    "selftest": ("relay.cli.selftest", "conformance: a relay against simulated terminals and superior platforms, with a report"),
     "replay": ("relay.cli.replay", "play a recorded terminal against a relay, or scrub the recording"),
     "check-config": ("relay.cli.check_config", "every fault of a configuration file at once"),
     "terminal": ("relay.cli.terminal", "the known terminals: add, list, remove, import"),

@@ -1,0 +1,1 @@
+`jt1078relay selftest --report DIR` runs the relay against simulated terminals and two superior platforms (JT/T 809-2011 in plain, 2019 encrypted) through the subjects of JT/T 1077, compares what was sent with what was received, and writes a report as JSON and as a page in Chinese and English.
