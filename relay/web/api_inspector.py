@@ -83,10 +83,10 @@ class InspectorApi:
             stop = self._inspector.watch(wanted, lambda told: feed.tell({"event": "message", **told}))
         except TooManyWatchersError as problem:
             raise Problem(503, f"{problem}.", code="too_many_listeners", hint="Close other pages.") from None
+        if self._audit is not None:  # before the connection is taken over: the request knows no address then
+            self._audit.record(call.principal.name, "inspect", subject or "everything", query.protocol or "all protocols", request.address)
         feed.begin(request, self._sinks, head)
         self._open[feed] = call.principal.name
-        if self._audit is not None:
-            self._audit.record(call.principal.name, "inspect", subject or "everything", query.protocol or "all protocols", request.address)
 
         def ended() -> None:
             self._open.pop(feed, None)
