@@ -47,6 +47,8 @@ def test_sixteen_pictures_move_over_one_websocket_and_stay_close_to_now(browser:
     # a page that stood still for a while (a busy machine) catches up
     page.evaluate("() => { const until = performance.now() + 3000; while (performance.now() < until); }")
     wait_for("all within a second of now again", lambda: max(page.evaluate(BEHIND)) <= 1.0, timeout=15)
+    streams = relay.api("GET", "/streams")["items"]
+    assert all(stream["delay_p99_ms"] > 0 and stream["quality"]["score"] > 0 for stream in streams), streams
     shoot(page, "wall16")
     page.locator(".tile.open").first.hover()
     page.locator(".tile.open").first.get_by_role("button", name="Close").click()

@@ -108,6 +108,7 @@ export class Player {
     this.init = null;
     this.buffer = null;
     this.positioned = false;
+    this.end = this.late = 0;
     this.source = new Source();
     this.video.disableRemotePlayback = true;
     if (this.objectUrl) URL.revokeObjectURL(this.objectUrl);
@@ -210,13 +211,15 @@ export class Player {
     }
     const behind = end - video.currentTime;
     this.stats.behind = Math.max(0, behind);
-    const now = performance.now();
-    if (behind <= BEHIND_LATE_S) this.late = 0; else this.late ||= now;
+    // What was still to be shown when this came: a terminal that sends in bursts is not behind though much comes at once.
+    const spare = (this.end || end) - video.currentTime, now = performance.now();
+    this.end = end;
+    if (spare <= BEHIND_LATE_S || this.ends) this.late = 0; else this.late ||= now;
     if (behind > BEHIND_SEEK_S || (this.late && now - this.late > LATE_S * 1000) || video.currentTime < start) {
       video.currentTime = Math.max(start, end - 0.3);
       this.late = 0;
     }
-    const rate = behind > BEHIND_LATE_S ? 1.25 : behind > BEHIND_FAST_S ? 1.1 : behind < 0.12 ? 0.97 : 1;
+    const rate = spare > BEHIND_LATE_S && !this.ends ? 1.25 : spare > BEHIND_FAST_S ? 1.1 : behind < 0.12 ? 0.97 : 1;
     if (video.playbackRate !== rate) video.playbackRate = rate;
     if (this.state !== "playing" && video.readyState >= 2) {
       this.failures = 0;
