@@ -447,7 +447,7 @@ class Parts:
                 "videos": ("Recordings of the relay's own: files, bytes, what was lost", lambda: self.videos.counts),
                 "hooks": ("What became of deliveries to hooks and of their decisions", lambda: self.hooks.counts),
             },
-            labelled=superior_figures(self.superiors),
+            labelled={**superior_figures(self.superiors), **self.records.labelled()},
         )
 
     # stopping -------------------------------------------------------------

@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -173,6 +173,10 @@ class Records:
             "positions_lost": ("Positions that the store did not take", lambda: self.positions.batch.lost),
             "audit_lost": ("Rows of the audit that the store did not take", lambda: self.audit.batch.lost),
         }
+
+    def labelled(self) -> dict[str, tuple[str, str, bool, Callable[[], Mapping[str, float]]]]:
+        """For ``/metrics``."""
+        return {"budget_sims": ("level", "SIMs that have spent anything this month, by what their data budget still allows", False, self.budget.levels)}
 
     def problems(self) -> list[str]:
         """For ``/readyz``."""

@@ -328,6 +328,13 @@ class Budget:
         self._new_day()
         return self._usage.get(sim) or Usage()
 
+    def levels(self) -> dict[str, float]:
+        """How many SIMs are at which level: "ok", "warn", "sub", "spent"."""
+        counts = dict.fromkeys(WORDS, 0.0)
+        for _, usage in self.usages():
+            counts[WORDS[usage.level]] += 1
+        return counts
+
     def usages(self) -> Iterable[tuple[str, Usage]]:
         """Of all that spent anything this month."""
         self._new_day()

@@ -23,7 +23,7 @@ from relay.core.live_failure import StartFailed
 from relay.core.live_lease import Lease
 from relay.core.terminal_state import Terminal
 from relay.core.terminals import Terminals
-from relay.core.trace import Watcher
+from relay.core.trace import HopTimes, Watcher
 from relay.hub.merge import Clock, DelayedCall
 from relay.hub.registry import Registry, StreamEvent
 from relay.identity import StreamKey, phone_key
@@ -90,6 +90,7 @@ class Live:
         self.wall = wall
         self.ports = ports
         self.counts: Counter[str] = Counter()  #: starts and failures by code, for metrics
+        self.hop_times = HopTimes()
         #: how many media connections from an address have brought no whole packet yet (the listeners know); for telling failures apart
         self.unidentified: Callable[[str], int] = lambda host: 0
         #: why a channel must not be asked for now, though somebody wants it: a recording of it plays back, and its terminal does not do both

@@ -300,7 +300,7 @@ class LiveChannel:
 
     def _new_trace(self, lease: Lease | None) -> Trace:
         purpose = lease.purpose if lease is not None else "recovery"
-        trace = Trace(self.key.sim, self.key.channel, self.now(), self._owner.wall(), self.wanted(), purpose)
+        trace = Trace(self.key.sim, self.key.channel, self.now(), self._owner.wall(), self.wanted(), purpose, self._owner.hop_times)
         self.trace = trace
         self.traces.append(trace)
         return trace

@@ -8,6 +8,7 @@ start stopped is the first one missing *after* the last one reached.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable
 from typing import Any
 
@@ -29,12 +30,28 @@ Watcher = Callable[[str, int], None]
 NOTES_MAX = 16  #: remarks kept per trace; retries and refusals repeat
 
 
+class HopTimes:
+    """How long starts took from the request to each hop: what a histogram of Prometheus is made of."""
+
+    #: upper edges in seconds: 50 ms apart where a terminal nearby answers, up to the longest time that somebody may be made to wait
+    EDGES = (0.05, 0.1, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 20.0, 60.0)
+
+    def __init__(self) -> None:
+        self.counts: dict[str, list[int]] = {hop: [0] * (len(self.EDGES) + 1) for hop in HOPS[1:]}  #: the last for what took longer
+        self.sums: dict[str, float] = dict.fromkeys(self.counts, 0.0)  #: seconds
+
+    def add(self, hop: str, seconds: float) -> None:
+        """A start reached the hop."""
+        self.counts[hop][bisect_left(self.EDGES, seconds)] += 1
+        self.sums[hop] += seconds
+
+
 class Trace:
     """Times of one start, in seconds of the clock that the caller passes."""
 
-    __slots__ = ("_at", "_details", "_watchers", "channel", "failure", "notes", "purpose", "sim", "started", "stream", "wall")
+    __slots__ = ("_at", "_details", "_times", "_watchers", "channel", "failure", "notes", "purpose", "sim", "started", "stream", "wall")
 
-    def __init__(self, sim: str, channel: int, now: float, wall: float, stream: str = "", purpose: str = "") -> None:
+    def __init__(self, sim: str, channel: int, now: float, wall: float, stream: str = "", purpose: str = "", times: HopTimes | None = None) -> None:
         self.sim = sim
         self.channel = channel
         self.stream = stream  #: "main" or "sub", as asked of the terminal
@@ -46,6 +63,7 @@ class Trace:
         self._at: dict[str, float] = {REQUESTED: now}
         self._details: dict[str, str] = {}
         self._watchers: list[Watcher] = []
+        self._times = times
 
     def mark(self, hop: str, now: float, detail: str = "") -> None:
         """The hop was reached; only the first time counts."""
@@ -53,6 +71,8 @@ class Trace:
             self._at[hop] = now
             if detail:
                 self._details[hop] = detail
+            if self._times is not None:
+                self._times.add(hop, now - self.started)
             for watcher in list(self._watchers):
                 watcher(hop, _ms(now - self.started))
 

@@ -26,6 +26,7 @@ class StreamStats:
     gop_bytes: int
     viewers: int
     sent_bytes: int  #: to all viewers, so far
+    queue_drops: int  #: overflows of viewers' queues, so far
     uptime_s: float
     merge_ms: int  #: the present read tick, 0 = at once
 

@@ -58,6 +58,7 @@ class Stream:
         "_all_outputs",
         "_bytes",
         "_delay",
+        "_drops_before",
         "_frames",
         "_heard",
         "_key_bytes",
@@ -162,6 +163,7 @@ class Stream:
         self._meter = Meter(now)
         self._loss_mark = (0, 0)
         self._sent_before = 0  #: by outputs that are gone
+        self._drops_before = 0  #: the same
         self._opening = Opening(self)
         self._lost_at = 0.0
 
@@ -476,6 +478,7 @@ class Stream:
             del self._outputs[output.format]
         output.close(cause, drain)
         self._sent_before += output.sent_total()
+        self._drops_before += output.drops
         self.rewire()
 
     def track(self, target: str) -> Track | str:
@@ -746,6 +749,7 @@ class Stream:
             gop_bytes=self.gop.size(),
             viewers=self.viewer_count(),
             sent_bytes=self._sent_before + sum(output.sent_total() for output in self._outputs.values()),
+            queue_drops=self._drops_before + sum(output.drops for output in self._outputs.values()),
             uptime_s=round(self.clock.seconds() - self.opened, 3),
             merge_ms=tick,
         )

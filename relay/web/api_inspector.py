@@ -54,7 +54,7 @@ class InspectorApi:
         """The lines of the table."""
         yield Route(
             method="GET", path="/api/v1/inspector", handler=self.handle, permission=Permission.OPERATOR, query=InspectorQuery, tag="inspector",
-            scope="filtered", content_type="text/event-stream", errors=(503,),
+            scope="filtered", content_type="text/event-stream", errors=(404, 405, 503),
             summary="Messages of JT/T 808, 809 and 1078 as they pass, decoded: Server-Sent Events, or a WebSocket with an upgrade",
         )  # fmt: skip
 

@@ -6,12 +6,14 @@ Sums over streams never fall: what a stream has counted stays in the sum when it
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from itertools import accumulate
 from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
+from relay.core.trace import HopTimes
 from relay.hub.registry import Registry, StreamEvent
 from relay.hub.stats import StreamStats
 
@@ -25,6 +27,7 @@ _SUMS: tuple[tuple[str, str, Callable[[StreamStats], int]], ...] = (
     ("media_frames", "Whole frames received", lambda stats: stats.frames),
     ("media_frames_dropped", "Frames given up by the ingest", lambda stats: stats.dropped_frames),
     ("viewer_sent_bytes", "Media bytes sent to viewers", lambda stats: stats.sent_bytes),
+    ("viewer_queue_drops", "Overflows of viewers' queues, each a jump to the next key frame", lambda stats: stats.queue_drops),
 )
 
 #: of each stream: name, help, what of StreamStats
@@ -44,6 +47,7 @@ class Figures(NamedTuple):
     counters: Mapping[str, tuple[str, Callable[[], float]]] = {}  #: names without ``_total``
     by_word: Mapping[str, tuple[str, Callable[[], Mapping[str, int]]]] = {}  #: counters with a label ``what``
     labelled: Mapping[str, tuple[str, str, bool, Callable[[], Mapping[str, float]]]] = {}  #: name → (label, help, whether it is a counter, function)
+    histograms: Mapping[str, tuple[str, str, Callable[[], HopTimes]]] = {}  #: name → (label, help, function)
 
 
 class Collector:
@@ -102,6 +106,13 @@ class Collector:
             for word, number_of in sorted(values().items()):
                 labelled.add_metric([word], number_of)
             yield labelled
+        for name, (label, text, times_of) in self._figures.histograms.items():
+            histogram = HistogramMetricFamily(f"jt1078relay_{name}", text, labels=[label])
+            times = times_of()
+            edges = [*map(str, times.EDGES), "+Inf"]
+            for hop, reached in times.counts.items():
+                histogram.add_metric([hop], list(zip(edges, accumulate(reached), strict=True)), times.sums[hop])
+            yield histogram
         for name, (text, words) in self._figures.by_word.items():
             family = CounterMetricFamily(f"jt1078relay_{name}", text, labels=["what"])
             for word, count in sorted(words().items()):

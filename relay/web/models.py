@@ -300,6 +300,7 @@ class StreamView(msgspec.Struct):
     gop_bytes: int
     viewers: int
     sent_bytes: int
+    queue_drops: int
     merge_ms: int
     uptime_s: float
     since: str

@@ -290,7 +290,8 @@ class Web:
         if parts.quality is not None:
             watch = parts.quality
             labelled["stream_quality"] = ("stream", "Picture and sound of live channels, 0 to 100", False, lambda: watch.scores(STREAMS_MAX))
-        return Figures(gauges, counters, by_word, labelled)
+        hops = ("hop", "From the request of a live channel to each hop on the way to the first byte", lambda: parts.live.hop_times)
+        return Figures(gauges, counters, by_word, labelled, {"start_seconds": hops, **given.histograms})
 
     def close(self) -> None:
         """The relay stops: end feeds, held channels, and whoever still waits for a channel."""

@@ -1,0 +1,1 @@
+Prometheus has how long starts take to each hop (`start_seconds`), viewers' queues that overflowed (`viewer_queue_drops`) and how many SIMs are at which level of their data budget; `etc/grafana.json` is a dashboard of all that.
