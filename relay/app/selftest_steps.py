@@ -144,8 +144,9 @@ async def positions(bench: Bench, side: Side, result: Result) -> None:
         result.expect(f"{name} 时间、经纬度、高程、方向、状态、报警", "time, place, height, direction, status, alarms of each", wanted[0],
                       received[0] if received else "—", not missing)  # fmt: skip
         result.expect(f"{name} 缺失", "missing ones", [], missing)
-        order = [one for one in received if one in wanted]
-        result.expect(f"{name} 次序", "in their order", "↑", "↑" if [one for one in wanted if one in order] == list(dict.fromkeys(order)) else order)
+        order = list(dict.fromkeys(one for one in received if one in wanted))
+        sorted_right = order == list(dict.fromkeys(one for one in wanted if one in order))
+        result.expect(f"{name} 次序", "in their order", "↑", "↑" if sorted_right else order)
         by_facts = {facts_received(one): speed_received(one) for one in got}
         off = [abs(report.speed / 10 - by_facts[facts]) for report, facts in zip(terminal.positions, wanted, strict=False) if facts in by_facts]
         result.expect(f"{name} 速度", "speed within 1 km/h", "≤ 1", round(max(off, default=-1.0), 2), bool(off) and max(off) <= 1)
@@ -368,6 +369,8 @@ async def download_control(bench: Bench, side: Side, result: Result) -> None:
     for zh, en, kind, state in (("暂停", "pause", 0, "paused"), ("继续", "resume", 1, "uploading"), ("取消", "cancel", 2, "cancelled")):
         moved = await side.asks.download_control(session, kind)
         result.expect(f"{zh} 应答 0x1B03", f"{en}, answered", 0, int(moved.result))
+        with suppress(SelfTestError):  # the cancellation is answered at once, and told to the terminal (0x9207) at the same time
+            await bench.until(lambda state=state: running.state == state, state, 3)  # type: ignore[misc]
         result.expect(f"终端状态：{zh}", f"the terminal's upload after it: {en}", state, running.state)
         await bench.sleep(0.1)
     result.expect("取消后的控制", "control after the end: session over", 3, int((await side.asks.download_control(session, 0)).result))
@@ -421,6 +424,7 @@ async def logout(bench: Bench, side: Side, result: Result) -> None:
     bench.state(side).disconnect()
     await superior.until(lambda: superior.main is None and superior.sub is None, 8)
     result.expect("主链路注销 0x1003", "logout of the main link", 1, superior.kinds[0x1003])
+    await bench.until(lambda: bench.state(side).as_dict()["state"] == "stopped", "the relay's state is stopped")
     result.expect("状态", "state", "stopped", bench.state(side).as_dict()["state"])
     bench.state(side).connect()
     await superior.logged_in(timeout_s=8)
