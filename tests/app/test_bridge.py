@@ -43,6 +43,7 @@ from relay.jt1078.demux import PacketReader
 from relay.jt1078.packet import DataType
 from relay.settings import Superior
 from relay.sim.superior import SimulatedSuperior, SuperiorOptions
+from relay.sim.superior_asks import Asks
 from relay.sim.superior_player import StreamPlayer, fetch, stream_path
 from relay.sim.terminal import SimulatedTerminal, TerminalOptions
 from relay.store.audit import AuditFilter
@@ -427,6 +428,23 @@ async def test_what_people_ask_a_simulated_superior_for_comes_into_files(world: 
     assert await asking(world, "live", said, plate="粤B00000", patience=0.2).run() == 3
     assert await asking(world, "search", said, begin="9999999", end="9999000").run() == 4
     assert not any(world.home in line for line in said)
+
+
+async def test_live_against_a_playback_on_a_terminal_that_cannot_do_both_is_refused_and_named(world: World) -> None:
+    world.parts.terminals.get(PHONE).playback_beside_live = False
+    end = int(time.time()) - 3600
+    asks = Asks(world.superior, PLATE, COLOR)
+    played = await asks.playback(1, end - 600, end)
+    assert played.result == 0
+    player = asks.player(played, 1)
+    world.players.append(player)
+    await player.frames_came(5)
+    assert (await asks.live(1)).result == 1
+    (refused,) = world.bridge.refused("province")
+    assert (refused["request"], refused["result"]) == ("0x9801", 1)
+    assert "play" in refused["reason"]
+    assert [each["kind"] for each in world.bridge.as_list("province")] == ["playback"], "it goes on"
+    assert (await asks.live(2)).result == 0, "other channels are free"
 
 
 async def test_a_9702_that_nobody_asked_for_gets_the_passwords(world: World) -> None:
