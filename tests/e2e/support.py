@@ -24,7 +24,10 @@ from typing import Any, TypeVar
 
 import pytest
 
+from tests.shared import ROOT
+
 BIN = Path(sys.executable).parent
+NPM = ROOT / "tests" / "browser" / "node_modules"
 T = TypeVar("T")
 
 #: Debian's package of a program, where it is not called the same
@@ -327,6 +330,21 @@ def memory_kib(pid: int) -> int:
     """Resident memory of a process."""
     status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
     return int(re.search(r"VmRSS:\s+(\d+)", status).group(1))  # type: ignore[union-attr]
+
+
+@functools.cache
+def npm_fault(*wanted: str) -> str:
+    """Why these are not under ``tests/browser/node_modules``, after an attempt to install them; "" when they are."""
+    if all((NPM / name).exists() for name in wanted):
+        return ""
+    npm = shutil.which("npm")
+    if npm is None:
+        return "npm is not installed (Debian's package npm)"
+    if os.environ.get("JT1078RELAY_OFFLINE"):
+        return "nothing may be installed (JT1078RELAY_OFFLINE)"
+    words = [npm, "install", "--no-audit", "--no-fund", "--ignore-scripts", "--no-package-lock"]
+    done = subprocess.run(words, cwd=NPM.parent, capture_output=True, text=True, timeout=120, check=False)
+    return f"npm install gave {done.returncode}: {done.stderr[-300:]}" if done.returncode else ""
 
 
 @functools.cache

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import functools
 import http.server
-import os
-import shutil
-import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,31 +12,14 @@ from urllib.parse import urlencode
 
 import pytest
 
-from tests.e2e.support import Product, chromium_options, wait_for
-from tests.shared import ROOT
+from tests.e2e.support import NPM, Product, chromium_options, npm_fault, wait_for
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
 pytestmark = pytest.mark.e2e
 
 PHONE = "13800138000"
-FOLDER = ROOT / "tests" / "browser"
 LIBRARIES = ("hls.js", "mpegts.js", "flv.js")
-
-
-@functools.cache
-def libraries_fault() -> str:
-    """Why the players are not there, after an attempt to install them; "" when they are."""
-    if all((FOLDER / "node_modules" / name / "dist").is_dir() for name in LIBRARIES):
-        return ""
-    npm = shutil.which("npm")
-    if npm is None:
-        return "npm is not installed (Debian's package npm)"
-    if os.environ.get("JT1078RELAY_OFFLINE"):
-        return "nothing may be installed (JT1078RELAY_OFFLINE)"
-    command = [npm, "install", "--no-audit", "--no-fund", "--ignore-scripts", "--no-package-lock"]
-    done = subprocess.run(command, cwd=FOLDER, capture_output=True, text=True, timeout=120, check=False)
-    return f"npm install gave {done.returncode}: {done.stderr[-300:]}" if done.returncode else ""
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):
@@ -52,9 +32,9 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 @pytest.fixture(scope="module")
 def site() -> Iterator[str]:
     """A web server of the players' page, of another origin than the relay."""
-    if fault := libraries_fault():
+    if fault := npm_fault(*(f"{name}/dist" for name in LIBRARIES)):
         pytest.skip(f"hls.js, mpegts.js and flv.js are not there: {fault}")
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(FOLDER)))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(NPM.parent)))
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     yield f"http://127.0.0.1:{server.server_address[1]}"

@@ -23,6 +23,7 @@ const PAGES = [
   { id: "superiors", role: "viewer", load: () => import("./page_superiors.js") },
   { id: "inspector", role: "operator", load: () => import("./page_inspector.js") },
   { id: "streams", role: "viewer", load: () => import("./page_streams.js") },
+  { id: "audit", role: "admin", load: () => import("./page_audit.js") },
   { id: "settings", role: "viewer", load: () => import("./page_settings.js") },
 ];
 

@@ -23,6 +23,12 @@ export class Fleet {
     return this.items.get(sim);
   }
 
+  /** Reads some anew: their positions, which tell themselves by no event. */
+  async refresh(sims) {
+    const items = await Promise.all([...new Set(sims)].map((sim) => call("GET", `/terminals/${encodeURIComponent(sim)}`).catch(() => null)));
+    for (const item of items) if (item) this.items.set(item.sim, item);
+  }
+
   /** What a person calls it: plate, alias, number. */
   name(sim) {
     const item = this.items.get(sim);

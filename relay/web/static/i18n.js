@@ -9,7 +9,7 @@ const WORDS = {
     layout: "Show {n} pictures", silence: "Sound off", sound_on: "Sound on", theme: "Light or dark", menu: "Terminals",
     empty: "Choose a channel on the left, or drag it here.", channel: "Channel {n}", ch: "CH{n}",
     main: "Main stream", sub: "Sub stream", main_short: "Main", sub_short: "Sub",
-    sound: "Sound", mute: "Mute", snapshot: "Save this picture", fullscreen: "Full screen", close: "Close", details: "Details", retry: "Try again", play: "Play",
+    sound: "Sound", mute: "Mute", snapshot: "Save this picture", fullscreen: "Full screen", overlay: "Plate, time and speed over the pictures", osd_no_position: "no position", close: "Close", details: "Details", retry: "Try again", play: "Play",
     again_in: "Trying again in {s} s", waiting: "Waiting for pictures…", stalled: "The picture has stopped: nothing has come from the terminal for {s} s.",
     stalled_hint: "It goes on by itself when the terminal sends again.",
     hop_requested: "Asked for", hop_sent: "Request sent to the terminal (0x9101)", hop_answered: "Terminal agreed (0x0001)", hop_connected: "Terminal connected to the media port",
@@ -22,7 +22,7 @@ const WORDS = {
     sound_dropped: "Sound left out: the terminal stopped sending it",
     saved: "Saved as {name}", full_wall: "All pictures are in use; the selected one was replaced.", api_error: "{message}",
     mic: "audio only",
-    page_live: "Live", page_vehicles: "Vehicles", page_playback: "Playback", page_map: "Map", page_alarms: "Alarms", page_superiors: "Superiors", page_inspector: "Messages", page_streams: "Streams", page_settings: "Settings", pages: "Pages", sign_out: "Sign out",
+    page_live: "Live", page_vehicles: "Vehicles", page_playback: "Playback", page_map: "Map", page_alarms: "Alarms", page_superiors: "Superiors", page_inspector: "Messages", page_streams: "Streams", page_audit: "Audit", page_settings: "Settings", pages: "Pages", sign_out: "Sign out",
   },
   zh: {
     search: "车牌号或终端手机号", terminals_count: "在线 {online} / 共 {total}", none_known: "还没有登记终端，可用命令添加：",
@@ -32,7 +32,7 @@ const WORDS = {
     layout: "{n} 画面", silence: "全部静音", sound_on: "打开声音", theme: "明暗主题", menu: "终端列表",
     empty: "在左侧选择通道，或将通道拖到这里。", channel: "通道 {n}", ch: "通道{n}",
     main: "主码流", sub: "子码流", main_short: "主", sub_short: "子",
-    sound: "声音", mute: "静音", snapshot: "截图保存", fullscreen: "全屏", close: "关闭", details: "详情", retry: "重试", play: "播放",
+    sound: "声音", mute: "静音", snapshot: "截图保存", fullscreen: "全屏", overlay: "画面叠加车牌、时间、速度", osd_no_position: "无位置", close: "关闭", details: "详情", retry: "重试", play: "播放",
     again_in: "{s} 秒后重试", waiting: "等待画面…", stalled: "画面停止：终端已 {s} 秒没有发送数据。",
     stalled_hint: "终端恢复发送后会自动继续。",
     hop_requested: "收到点播请求", hop_sent: "已向终端下发请求（0x9101）", hop_answered: "终端已应答（0x0001）", hop_connected: "终端已连接媒体端口",
@@ -45,7 +45,7 @@ const WORDS = {
     sound_dropped: "已去掉声音：终端停止发送音频",
     saved: "已保存为 {name}", full_wall: "画面已满，已替换选中的画面。", api_error: "{message}",
     mic: "仅音频",
-    page_live: "实时视频", page_vehicles: "车辆", page_playback: "回放", page_map: "地图", page_alarms: "报警", page_superiors: "上级平台", page_inspector: "报文", page_streams: "码流", page_settings: "设置", pages: "页面", sign_out: "退出登录",
+    page_live: "实时视频", page_vehicles: "车辆", page_playback: "回放", page_map: "地图", page_alarms: "报警", page_superiors: "上级平台", page_inspector: "报文", page_streams: "码流", page_audit: "审计", page_settings: "设置", pages: "页面", sign_out: "退出登录",
   },
 };
 

@@ -3,9 +3,11 @@
 import { icon, make } from "./dom.js";
 import { t } from "./i18n.js";
 import { Terminals } from "./terminals.js";
+import { Patrol } from "./patrol.js";
 import { LAYOUTS, Wall } from "./wall.js";
 
 const DEMO_PICTURES = 4;
+const POSITIONS_MS = 3000;    // how old what stands over a picture may be
 
 /** `#/live/13800138000_1` opens that channel beside what stands there. */
 export function open(element, { fleet, status, tools, rest }) {
@@ -17,11 +19,17 @@ export function open(element, { fleet, status, tools, rest }) {
   const more = make("button", { id: "list", type: "button", class: "icon only-narrow", "aria-controls": "side", "aria-expanded": "false", onclick: () => openSide(!side.classList.contains("open")) }, icon("list"));
   const layouts = make("div", { class: "segmented", role: "group" });
   const silence = make("button", { type: "button", class: "icon", onclick: () => wall.giveSound(wall.sounding ? null : wall.selected?.what ? wall.selected : wall.tiles.find((tile) => tile.what) || null) });
+  const over = make("button", { type: "button", class: "icon", onclick: () => { wall.setOverlay(!wall.overlay); changed(); } }, icon("overlay"));
+  const rounds = make("button", { type: "button", class: "icon", onclick: () => (patrol.running ? patrol.stop() : patrol.choose()) }, icon("patrol"));
   element.append(side, pictures);
-  tools.append(more, layouts, silence);
+  tools.append(more, layouts, rounds, over, silence);
 
+  let patrol = null;
   const wall = new Wall(pictures, fleet, changed);
   const list = new Terminals(rows, count, fleet, (sim, channel) => Boolean(wall.find(sim, channel)), (sim, channel) => { wall.open(sim, channel); openSide(false); });
+
+  patrol = new Patrol(fleet, wall, () => changed());
+  const look = setInterval(() => { if (wall.overlay && !document.hidden) fleet.refresh(wall.tiles.filter((tile) => tile.what).map((tile) => tile.what.sim)).catch(() => {}); }, POSITIONS_MS);
 
   function openSide(is) {
     side.classList.toggle("open", is);
@@ -45,6 +53,10 @@ export function open(element, { fleet, status, tools, rest }) {
     silence.replaceChildren(icon(sounding ? "sound" : "mute"));
     silence.setAttribute("aria-pressed", String(Boolean(sounding)));
     for (const name of ["title", "aria-label"]) silence.setAttribute(name, sounding ? t("silence") : t("sound_on"));
+    for (const [button, words, on] of [[over, t("overlay"), wall.overlay], [rounds, patrol?.words, patrol?.running]]) {
+      for (const name of ["title", "aria-label"]) button.setAttribute(name, words ?? "");
+      button.setAttribute("aria-pressed", String(Boolean(on)));
+    }
     for (const choice of layouts.children) choice.setAttribute("aria-pressed", String(Number(choice.textContent) === wall.layout));
     list.draw();
   }
@@ -77,5 +89,5 @@ export function open(element, { fleet, status, tools, rest }) {
     history.replaceState(null, "", "#/live");
   } else if (!known && status.demo) openDemo();
   const end = fleet.watch(() => list.draw());
-  return { words, keys, close: () => { end(); clearTimeout(waiting); wall.leave(); } };
+  return { words, keys, close: () => { end(); clearTimeout(waiting); clearInterval(look); patrol.stop(); wall.leave(); } };
 }

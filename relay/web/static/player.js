@@ -128,6 +128,8 @@ export class Player {
         this.fail({ message: t("unsupported_codec", { mime: message.mime }), hint: t("unsupported_codec_hint"), final: true });
         return;
       }
+      // A SourceBuffer keeps the number of its tracks for ever: sound that joins, or goes, wants a new one.
+      if (this.init && Boolean(this.init.audio) !== Boolean(message.audio)) this.openSource(this.run);
       this.init = message;
       this.notes = [...(message.notes || []), ...(this.withoutSound ? [t("sound_dropped")] : [])];
       this.push({ mime: message.mime });

@@ -107,10 +107,11 @@ export class Tile {
     this.streamButton = make("button", { type: "button", class: "word", onclick: () => this.switchStream() });
     this.detailsButton = button("info", t("details"), () => { this.detailsOpen = !this.detailsOpen; this.update(); });
     this.operate = new Operate(this.what.sim, this.what.channel);
+    this.osd = make("p", { class: "osd", hidden: true });
     this.cover = make("div", { class: "cover" });
     this.details = make("div", { class: "details", hidden: true });
     this.element.append(
-      this.video, make("div", { class: "top" }, this.title, this.figures), this.cover, this.details,
+      this.video, make("div", { class: "top" }, this.title, this.figures), this.osd, this.cover, this.details,
       make("div", { class: "bottom" }, this.note, ...this.operate.buttons, this.streamButton, this.soundButton, button("camera", t("snapshot"), () => this.snapshot()),
         this.detailsButton, button("full", t("fullscreen"), () => this.fullscreen()), button("close", t("close"), () => this.close())),
     );
@@ -142,9 +143,19 @@ export class Tile {
     this.note.textContent = remarks[0] || "";
     this.note.title = remarks.join("\n");
     this.drawFigures(player);
+    const over = this.overlay();
+    this.osd.hidden = !over || player.state !== "playing";
+    if (over && this.osd.textContent !== over) this.osd.textContent = over;
     this.drawCover(player);
     this.details.hidden = !this.detailsOpen;
     if (this.detailsOpen) this.drawDetails(player);
+  }
+
+  /** What stands over the picture: plate, channel, the terminal's own time and speed; empty when nothing is to stand there. */
+  overlay() {
+    if (!this.wall.overlay || this.what.address) return "";
+    const item = this.wall.fleet.get(this.what.sim), at = item?.position;
+    return [item?.plate || this.what.sim, t("ch", { n: this.what.channel }), ...(at ? [at.time?.slice(0, 19).replace("T", " ") ?? "", `${at.speed.toFixed(0)} ${t("kmh")}`] : [t("osd_no_position")])].filter(Boolean).join("  ");
   }
 
   drawFigures(player) {
@@ -217,6 +228,16 @@ export class Tile {
     if (!this.video?.videoWidth) return;
     const canvas = make("canvas", { width: this.video.videoWidth, height: this.video.videoHeight });
     canvas.getContext("2d").drawImage(this.video, 0, 0);
+    const over = this.overlay();
+    if (over) {
+      const pen = canvas.getContext("2d"), height = Math.max(12, Math.round(canvas.height / 22));
+      pen.font = `${height}px sans-serif`;
+      pen.lineWidth = height / 5;
+      pen.strokeStyle = "#000";
+      pen.fillStyle = "#fff";
+      pen.strokeText(over, height / 2, canvas.height - height / 2, canvas.width - height);
+      pen.fillText(over, height / 2, canvas.height - height / 2, canvas.width - height);
+    }
     canvas.toBlob((blob) => {
       const stamp = new Date().toISOString().replace(/[-:]/g, "").replace("T", "-").slice(0, 15);
       const name = `${this.what.sim}_${this.what.channel}_${stamp}.jpg`;

@@ -17,6 +17,7 @@ export class Wall {
     this.tiles = [];
     this.selected = null;
     this.restoring = true;
+    this.overlay = localStorage.getItem("overlay") !== "no";     // plate, time and speed over the pictures
   }
 
   restore() {
@@ -76,6 +77,21 @@ export class Wall {
     const there = match && this.find(match[1], Number(match[2]));
     if (there) this.select(there);
     else if (match) this.open(match[1], Number(match[2]));
+  }
+
+  /** Exactly these channels, from the first tile on; what already plays where it should goes on. */
+  showAll(list) {
+    this.tiles.forEach((tile, at) => {
+      const what = list[at];
+      if (!what) tile.close(false);
+      else if (tile.what?.sim !== what.sim || tile.what.channel !== what.channel) tile.open(what);
+    });
+  }
+
+  setOverlay(on) {
+    this.overlay = on;
+    localStorage.setItem("overlay", on ? "yes" : "no");
+    this.redraw();
   }
 
   dropped(tile, text) {
