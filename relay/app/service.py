@@ -31,7 +31,7 @@ from twisted.python.failure import Failure
 from twisted.python.logfile import LogFile
 
 import relay
-from relay.app import keys, process
+from relay.app import advertised, keys, process
 from relay.app.config import ConfigurationError, Loaded, listeners, load
 from relay.app.listening import Listeners, Wanted, show
 from relay.app.logs import LogWriter, stdout
@@ -93,7 +93,7 @@ class Relay(MultiService):
         self._stopping: Deferred[None] | None = None
         log.info("{said}", said=loaded.said)
         log.info("jt1078relay {version}, Python {python}", version=relay.__version__, python=sys.version.split()[0])
-        for warning in loaded.warnings:
+        for warning in (*loaded.warnings, *advertised.warnings(loaded.settings)):
             log.warn("{warning}", warning=warning)
 
     # twistd ---------------------------------------------------------------

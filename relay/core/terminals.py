@@ -253,7 +253,10 @@ class Terminals:
         terminal.offline_reason = reason
         self._call_no_more(terminal)
         self._online.pop(terminal.sim, None)
-        log.info("terminal {sim} offline: {reason}", sim=terminal.sim, reason=reason)
+        log.info(
+            "terminal {sim} offline: {reason} (online for {seconds} s, {bytes_in} bytes in, {bytes_out} out)", sim=terminal.sim, reason=reason,
+            seconds=round(self.clock.seconds() - link.session.opened, 1), bytes_in=link.session.bytes_in, bytes_out=link.session.bytes_out,
+        )  # fmt: skip
 
     # ---- what a session tells -----------------------------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred, fail, succeed
+from twisted.logger import Logger
 
 from relay.codec.frame import VIDEO, AudioConfig, Frame, VideoConfig
 from relay.errors import UsageError
@@ -40,6 +41,9 @@ __all__ = ["Ingest", "NotReadyError", "RawFrame", "Stream", "StreamState", "Trac
 
 #: the delay's percentiles cover between one and two of these
 DELAY_SPAN_S = 10.0
+
+
+_log = Logger(namespace="relay.hub")
 
 
 class StreamState(enum.Enum):
@@ -83,6 +87,7 @@ class Stream:
         "_sound_blocks",
         "_sound_bytes",
         "_sounds",
+        "_source_began",
         "_tracks",
         "audio",
         "cause",
@@ -164,6 +169,7 @@ class Stream:
         self._loss_mark = (0, 0)
         self._sent_before = 0  #: by outputs that are gone
         self._drops_before = 0  #: the same
+        self._source_began = (now, 0, 0)  #: of the present source: when, and what had been received and how many packets before it
         self._opening = Opening(self)
         self._lost_at = 0.0
 
@@ -394,6 +400,8 @@ class Stream:
         if old is not None:
             self._emit("replaced", source.peer, peer=source.peer)
             old.close("replaced")
+            self._source_over(old, "replaced")
+        self._source_began = (now, self.received, self.packets)
         self.requested = requested
         if old is not None or self.state is StreamState.LOST:
             self._restart()
@@ -420,8 +428,10 @@ class Stream:
         finish = getattr(self.ingest, "finish", None)
         if finish is not None:  # what waited for the next packet leaves
             self.push(finish(self.clock.seconds()))
-        self.source = None
+        lost, self.source = self.source, None
         self.requested = False
+        if lost is not None:
+            self._source_over(lost, cause)
         self._emit("lost", cause)
         if self.ended():  # an observer ended it
             return
@@ -430,6 +440,15 @@ class Stream:
             self._lost_at = self.clock.seconds()
         elif self.source is None:
             self.end(f"ended: {cause}", drain=True)
+
+    def _source_over(self, source: Source, cause: str) -> None:
+        """The one line that a media connection leaves in the log."""
+        began, received, packets = self._source_began
+        _log.info(
+            "{sim} channel {channel}: {kind} media connection over after {seconds} s: {cause} ({transport} from {peer}, {bytes} bytes, {packets} packets)",
+            sim=self.key.sim, channel=self.key.channel, kind=self.key.kind, seconds=round(self.clock.seconds() - began, 1), cause=cause,
+            transport=source.transport, peer=source.peer, bytes=self.received - received, packets=self.packets - packets,
+        )  # fmt: skip
 
     def ended(self) -> bool:
         """It is over."""
@@ -454,6 +473,7 @@ class Stream:
         source, self.source = self.source, None
         if source is not None:
             source.close(cause)
+            self._source_over(source, cause)
         self.flush()
         for output in list(self._outputs.values()):
             self.remove(output, cause, drain)

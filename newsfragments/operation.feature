@@ -1,0 +1,1 @@
+`etc/` has a container file and a firewall list beside the systemd unit and nginx's file. The start warns of private and loopback addresses that are told to terminals or superiors while the listeners are open. Every terminal's link and every media connection leaves one line in the log when it ends: SIM, channel, cause, bytes, seconds.
