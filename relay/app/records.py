@@ -121,8 +121,6 @@ class Records:
         """Read what the last run left, look after it from now on."""
         self.pool.start()
         for rule in self._settings.rule:
-            if rule.record_s and self.rules.recorder is None:
-                log.warn("rule {rule}: record_s is not served by this version, nothing is recorded", rule=rule.name)
             if rule.attachments and not self._port:
                 log.warn("rule {rule}: attachments.port is 0, no files are fetched", rule=rule.name)
         self.retention.start()

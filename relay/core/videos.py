@@ -23,7 +23,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, fail
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -161,8 +161,14 @@ class Videos:
     # ---- who wants what -----------------------------------------------------------------------------------------------------
 
     def start(self, sim: str, channel: int, seconds: float, why: str) -> Deferred[object] | None:
-        """Record a channel for so long (0: until ``stop``); again while it records: so long from now. For rules, and for the API."""
-        recording = self._recording(phone_key(sim), channel)
+        """Record a channel for so long (0: until ``stop``); again while it records: so long from now. For rules, and for the API.
+
+        Fails with RecordError when it cannot be; None: it is wanted from now on.
+        """
+        try:
+            recording = self._recording(phone_key(sim), channel)
+        except RecordError as problem:
+            return fail(problem)
         recording.want(why, self.clock.seconds() + seconds if seconds else None)
         return None
 
@@ -224,7 +230,9 @@ class Videos:
             for channel in channels:
                 if terminal.has_channel(channel):
                     recording = self._recordings.get((terminal.sim, channel))
-                    if recording is None or record.name not in recording.configured:
+                    if recording is None and len(self._recordings) >= RECORDINGS_MAX:
+                        self.counts["channels not recorded: too many"] += 1
+                    elif recording is None or record.name not in recording.configured:
                         self._recording(terminal.sim, channel).configure(record.name, record.stream)
 
     def _terminal(self, what: str, terminal: Terminal) -> None:

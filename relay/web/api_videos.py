@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
+from twisted.internet.defer import succeed
 
 from relay.core.events import BEIJING, iso_time
 from relay.core.videos import RecordError, Videos
@@ -141,7 +142,7 @@ class VideoApi:
         """Begin, or go on."""
         sim, channel, who = await known_sim(self._names, call), int(call.path["channel"]), call.principal.name
         try:
-            self._videos.start(sim, channel, call.body.seconds, who)
+            await (self._videos.start(sim, channel, call.body.seconds, who) or succeed(None))
         except RecordError as problem:
             raise record_problem(problem) from None
         self._record(who, "record", f"{sim}_{channel}", f"for {call.body.seconds:g} s" if call.body.seconds else "until it is stopped", call.request.address)

@@ -21,7 +21,7 @@ from twisted.internet.task import deferLater
 from relay.app.config import Loaded
 from relay.app.service import Relay
 from relay.core import video_files
-from relay.settings import Record
+from relay.settings import Record, Rule
 from relay.sim.terminal import SimulatedTerminal, TerminalOptions
 from relay.store import videos as rows
 from relay.store.database import connect
@@ -69,11 +69,11 @@ class World:
             await deferLater(reactor, 0.1)
 
 
-async def make(folder: Path, records: tuple[Record, ...] = (), **recording: Any) -> World:
+async def make(folder: Path, records: tuple[Record, ...] = (), rules: tuple[Rule, ...] = (), alarm_s: float = 0.0, **recording: Any) -> World:
     settings = settings_in(folder, media={"idle_stop_s": 0.5})
-    settings = replace(settings, recording=replace(settings.recording, min_free_bytes=0, **recording), record=records)
+    settings = replace(settings, recording=replace(settings.recording, min_free_bytes=0, **recording), record=records, rule=rules)
     relay = await started(Relay(lambda: Loaded(settings, None, "configuration: this test's"), reactor))
-    terminal = SimulatedTerminal(PHONE, reactor, TerminalOptions(port=relay.listeners.port("terminals.tcp_port"), channels=(1,)))
+    terminal = SimulatedTerminal(PHONE, reactor, TerminalOptions(port=relay.listeners.port("terminals.tcp_port"), channels=(1,), alarm_s=alarm_s))
     terminal.start()
     await until(lambda: terminal.online, "online")
     return World(relay, terminal)
@@ -155,6 +155,17 @@ async def test_what_the_configuration_wants_is_recorded_when_the_terminal_comes(
     again.start()
     await recorded(world, 1)
     await again.stop()
+    await world.relay.stopService()
+
+
+async def test_an_alarm_is_recorded_for_as_long_as_its_rule_says(tmp_path: Path) -> None:
+    world = await make(tmp_path, rules=(Rule(name="grave", record_s=3, every_s=60.0),), alarm_s=0.5)
+    await until(lambda: len(world.videos), "an alarm, and its recording")
+    await until(lambda: not len(world.videos), "its time is over", 30)
+    [item] = await world.files(1)
+    assert item["why"].startswith("rule:grave, alarm ")
+    assert item["seconds"] >= 1.5
+    await world.terminal.stop()
     await world.relay.stopService()
 
 
