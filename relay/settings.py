@@ -162,6 +162,7 @@ class Http:
     map_tiles: str = a_text("", "tiles")  #: the map's pictures: "https://host/{z}/{x}/{y}.png"; empty = a grid, nothing is fetched
     map_datum: str = one_of("wgs84", "gcj02")  #: what those pictures are drawn in; Chinese maps: gcj02
     cors_origins: tuple[str, ...] = texts("origin")  #: origins that may call the API from a browser
+    compat: str = one_of("none", "zlm")  #: zlm: some of ZLMediaKit's /index/api besides, for programs written for it
 
 
 @dataclass(frozen=True, slots=True)

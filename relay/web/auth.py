@@ -23,6 +23,7 @@ from urllib.parse import urlsplit
 from relay.core.accounts import Accounts
 from relay.core.tokens import Grant, Signer, TokenError
 from relay.settings import Http, Metrics
+from relay.web.api_compat import PREFIX
 from relay.web.names import Names
 from relay.web.problem import Problem
 from relay.web.router import Call, Permission, Principal, query_of
@@ -105,7 +106,8 @@ class Authenticator:
     def _tokens(self, call: Call) -> tuple[str, str]:
         scheme, _, token = call.request.header("authorization").partition(" ")
         header = token.strip() if scheme.lower() == "bearer" else ""
-        address = query_of(call.request).get("token", "") if call.request.method in (b"GET", b"HEAD") else ""
+        query = query_of(call.request) if call.request.method in (b"GET", b"HEAD") else {}
+        address = query.get("token", "") or (query.get("secret", "") if call.route.path.startswith(PREFIX) else "")
         return header, address
 
     def _session(self, call: Call) -> Principal:

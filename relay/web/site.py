@@ -43,6 +43,7 @@ from relay.web.api_accounts import AccountApi, account_problem
 from relay.web.api_alarms import AlarmApi
 from relay.web.api_attachments import AttachmentApi
 from relay.web.api_audit import AuditApi
+from relay.web.api_compat import CompatApi
 from relay.web.api_inspector import InspectorApi
 from relay.web.api_live import LiveApi, start_problem
 from relay.web.api_multimedia import MultimediaApi
@@ -176,6 +177,7 @@ class Web:
                 *self.live.routes(),
                 *StoredApi(parts.searches, parts.playbacks, names, addresses, self._record(parts)).routes(),
                 *StreamApi(parts.hub, parts.wall, self.live.end, parts.quality.of if parts.quality is not None else lambda _: None).routes(),
+                *(CompatApi(parts.hub, parts.wall, self.live.end).routes() if settings.http.compat == "zlm" else ()),
                 *SuperiorApi(parts.superiors, parts.bridge, parts.audit).routes(),
                 *RecordingApi(parts.recordings, names, (one.name for one in settings.superior)).routes(),
                 *(PushApi(parts.pushes, parts.signer, parts.wall, parts.audit).routes() if parts.pushes is not None else ()),
