@@ -20,6 +20,7 @@ addWords({
 });
 
 const DRAWN_MAX = 300;    // rows in the page at once
+const EVERY_MS = 10000;
 
 export function open(element, context) {
   return context.rest[0] ? new Vehicle(element, context) : list(element, context);
@@ -78,7 +79,8 @@ function list(element, { fleet }) {
   words();
   let known = fleet.items.size;
   const end = fleet.watch(() => { if (fleet.items.size !== known) { known = fleet.items.size; words(); } else draw(); });
-  return { words, close: end, keys: (event) => { if (event.key === "/") { event.preventDefault(); search.focus(); } } };
+  const look = setInterval(() => { if (!document.hidden) fleet.load().catch(() => {}); }, EVERY_MS);    // positions tell themselves by no event
+  return { words, close: () => { end(); clearInterval(look); }, keys: (event) => { if (event.key === "/") { event.preventDefault(); search.focus(); } } };
 }
 
 export function states(item) {

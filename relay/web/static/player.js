@@ -106,6 +106,7 @@ export class Player {
     this.queued = 0;
     this.said = null;
     this.init = null;
+    this.asked = null;        // {until, path}: the relay ends this view unless somebody says that they watch
     this.buffer = null;
     this.positioned = false;
     this.end = this.late = 0;
@@ -136,6 +137,9 @@ export class Player {
       if (this.state === "connecting") this.set("starting");
     } else if (message.type === "quality") {
       this.quality = message.causes.length ? message : null;
+      this.onChange(this);
+    } else if (message.type === "still_watching") {
+      this.asked = { until: performance.now() + message.seconds * 1000, path: message.continue };
       this.onChange(this);
     } else if (message.type === "error" || message.type === "end") {
       this.said = { message: message.message || t("ended", { why: message.error || "" }), hint: message.hint || "", hop: message.hop, final: [401, 403, 404, 415].includes(message.status) };
@@ -263,6 +267,11 @@ export class Player {
   /** What there is to say beside the picture, the gravest first. */
   get remarks() {
     return [...(this.quality ? qualityNotes(this.quality) : []), ...this.notes];
+  }
+
+  /** Seconds left to say that somebody still watches; 0 when nobody asks. */
+  get askedIn() {
+    return this.asked ? Math.max(0, Math.ceil((this.asked.until - performance.now()) / 1000)) : 0;
   }
 
   get retryIn() {

@@ -5,6 +5,7 @@ import { place, t } from "./i18n.js";
 import { Operate } from "./operate.js";
 import { Player } from "./player.js";
 import { call } from "./api.js";
+import { busyLately } from "./presence.js";
 
 const HOPS = ["requested", "sent", "answered", "connected", "first_packet", "first_key_frame", "first_byte"];
 
@@ -108,10 +109,11 @@ export class Tile {
     this.detailsButton = button("info", t("details"), () => { this.detailsOpen = !this.detailsOpen; this.update(); });
     this.operate = new Operate(this.what.sim, this.what.channel);
     this.osd = make("p", { class: "osd", hidden: true });
+    this.asking = make("div", { class: "asking", role: "status", hidden: true });
     this.cover = make("div", { class: "cover" });
     this.details = make("div", { class: "details", hidden: true });
     this.element.append(
-      this.video, make("div", { class: "top" }, this.title, this.figures), this.osd, this.cover, this.details,
+      this.video, make("div", { class: "top" }, this.title, this.figures), this.osd, this.asking, this.cover, this.details,
       make("div", { class: "bottom" }, this.note, ...this.operate.buttons, this.streamButton, this.soundButton, button("camera", t("snapshot"), () => this.snapshot()),
         this.detailsButton, button("full", t("fullscreen"), () => this.fullscreen()), button("close", t("close"), () => this.close())),
     );
@@ -143,12 +145,30 @@ export class Tile {
     this.note.textContent = remarks[0] || "";
     this.note.title = remarks.join("\n");
     this.drawFigures(player);
+    this.drawAsking(player);
     const over = this.overlay();
     this.osd.hidden = !over || player.state !== "playing";
     if (over && this.osd.textContent !== over) this.osd.textContent = over;
     this.drawCover(player);
     this.details.hidden = !this.detailsOpen;
     if (this.detailsOpen) this.drawDetails(player);
+  }
+
+  /** The relay asks whether somebody still watches: who has moved something in the last minutes does. */
+  drawAsking(player) {
+    const seconds = player.askedIn;
+    this.asking.hidden = !seconds;
+    if (!seconds) return;
+    if (busyLately()) { this.stay(player); return; }
+    if (!this.asking.firstChild) this.asking.replaceChildren(make("span", {}), make("button", { type: "button", onclick: () => this.stay(player) }, t("still_yes")));
+    this.asking.firstChild.textContent = t("still_watching", { s: seconds });
+  }
+
+  stay(player) {
+    const path = player.asked?.path;
+    player.asked = null;
+    this.asking.hidden = true;
+    if (path) call("POST", path.replace("/api/v1", "")).catch((problem) => toast(problem.message));
   }
 
   /** What stands over the picture: plate, channel, the terminal's own time and speed; empty when nothing is to stand there. */

@@ -1,7 +1,7 @@
 // One vehicle: who it is, how it does, its channels with the last starts hop by hop, and what can be done with it.
 
 import { call, may } from "./api.js";
-import { doing, facts, make, moment, press, size, table, tag } from "./dom.js";
+import { ask, doing, facts, field, make, moment, press, size, table, tag } from "./dom.js";
 import { addWords, place, t } from "./i18n.js";
 import { controlCard, parameterCard, Photos, textCard } from "./orders.js";
 import { states, where } from "./page_vehicles.js";
@@ -15,14 +15,14 @@ addWords({
     vh_identity: "Identity", vh_number: "Number", vh_edition: "Edition", vh_maker: "Maker and model", vh_terminal_id: "Terminal id", vh_firmware: "Hardware, firmware", vh_address: "Address", vh_since: "Online since", vh_heard: "Last heard", vh_why: "Why offline",
     vh_clock: "Its clock", vh_clock_right: "right", vh_clock_off: "{s} s off", vh_codecs: "Codecs", vh_state: "Position", vh_time: "Time", vh_place: "Where", vh_speed: "Speed", vh_direction: "Direction", vh_mileage: "Mileage", vh_signal: "Signal, satellites", vh_acc: "Ignition", vh_on: "on", vh_off: "off",
     vh_data: "Data use", vh_in: "Received", vh_out: "Sent", vh_messages: "Messages", vh_connects: "Connections", vh_quirks: "Quirks", vh_quirks_none: "Nothing peculiar is known of it.", vh_quirk: "Quirk", vh_value: "Value", vh_from: "From", vh_override: "said by a person", vh_learnt: "learnt", vh_model_override: "said of the model", vh_model_learnt: "learnt of the model",
-    vh_started: "Started", vh_result: "How far", vh_first_picture: "picture after {ms} ms", vh_ended_at: "ended at: {hop}", vh_playback: "Recordings", vh_map: "Map and track", vh_alarms: "Alarms", vh_budget: "Budget", kind_av: "picture and sound", kind_audio: "sound", kind_video: "picture", vh_choose: "Choose a channel above to watch it here.",
+    vh_started: "Started", vh_result: "How far", vh_first_picture: "picture after {ms} ms", vh_ended_at: "ended at: {hop}", vh_playback: "Recordings", vh_map: "Map and track", vh_alarms: "Alarms", vh_budget: "Data spent", vh_set_budget: "Budget", vh_today: "Today", vh_month: "This month", vh_signalling: "signalling, files", vh_level_warn: "nearly spent", vh_level_sub: "sub stream only", vh_level_spent: "spent", vh_day_mb: "A day, MB", vh_month_mb: "A month, MB", vh_as_configured: "as configured", vh_budget_hint: "0: as much as it likes; empty: as the configuration says.", kind_av: "picture and sound", kind_audio: "sound", kind_video: "picture", vh_choose: "Choose a channel above to watch it here.",
   },
   zh: {
     vh_unknown: "没有车辆 {sim}。", vh_back: "全部车辆", vh_watch: "观看", vh_watching: "观看中", vh_channel: "通道", vh_viewers: "观众", vh_source: "来源", vh_starts: "最近启动", vh_starts_none: "服务启动以来该通道未被启动。",
     vh_identity: "终端信息", vh_number: "终端手机号", vh_edition: "协议版本", vh_maker: "厂商与型号", vh_terminal_id: "终端 ID", vh_firmware: "硬件、固件", vh_address: "地址", vh_since: "上线时间", vh_heard: "最近通信", vh_why: "离线原因",
     vh_clock: "终端时钟", vh_clock_right: "准确", vh_clock_off: "偏差 {s} 秒", vh_codecs: "编码", vh_state: "位置", vh_time: "时间", vh_place: "坐标", vh_speed: "速度", vh_direction: "方向", vh_mileage: "里程", vh_signal: "信号、卫星", vh_acc: "点火", vh_on: "开", vh_off: "关",
     vh_data: "流量", vh_in: "接收", vh_out: "发送", vh_messages: "消息数", vh_connects: "连接次数", vh_quirks: "兼容性特征", vh_quirks_none: "未发现特殊之处。", vh_quirk: "特征", vh_value: "值", vh_from: "来源", vh_override: "人工设定", vh_learnt: "自动学习", vh_model_override: "按型号设定", vh_model_learnt: "按型号学习",
-    vh_started: "开始时间", vh_result: "结果", vh_first_picture: "{ms} 毫秒出图", vh_ended_at: "止于：{hop}", vh_playback: "录像回放", vh_map: "地图与轨迹", vh_alarms: "报警", vh_budget: "流量限额", kind_av: "音视频", kind_audio: "音频", kind_video: "视频", vh_choose: "在上方选择通道，在此观看。",
+    vh_started: "开始时间", vh_result: "结果", vh_first_picture: "{ms} 毫秒出图", vh_ended_at: "止于：{hop}", vh_playback: "录像回放", vh_map: "地图与轨迹", vh_alarms: "报警", vh_budget: "流量使用", vh_set_budget: "流量限额", vh_today: "今日", vh_month: "本月", vh_signalling: "信令、文件", vh_level_warn: "即将用尽", vh_level_sub: "仅子码流", vh_level_spent: "已用尽", vh_day_mb: "每日（MB）", vh_month_mb: "每月（MB）", vh_as_configured: "按配置", vh_budget_hint: "0 为不限；留空按配置文件。", kind_av: "音视频", kind_audio: "音频", kind_video: "视频", vh_choose: "在上方选择通道，在此观看。",
   },
 });
 
@@ -65,6 +65,8 @@ export class Vehicle {
       this.drawHead();
       this.drawChannels();
       this.drawFacts();
+      this.lookTraffic();
+      if (this.shown) await this.showStarts(this.shown);
     } catch { /* the line at the top says that the relay cannot be reached */ }
   }
 
@@ -78,6 +80,7 @@ export class Vehicle {
     this.starts = make("div", {});
     this.facts = make("section", { class: "columns" });
     this.quirks = make("div", {});
+    this.traffic = make("div", { class: "card padded" });
     const operator = may("operator");
     this.photos = new Photos(this.sim, this.item.channels);
     this.camera = operator ? pad(() => [this.sim, this.shown || this.item.channels[0]?.channel || 1]) : null;
@@ -88,6 +91,7 @@ export class Vehicle {
     this.drawChannels();
     this.drawFacts();
     this.drawQuirks();
+    this.lookTraffic();
     if (this.shown) this.watch(this.shown);
   }
 
@@ -122,7 +126,9 @@ export class Vehicle {
 
   async showStarts(channel) {
     const { items } = await call("GET", `${this.path}/channels/${channel}/traces`);
-    if (this.closed) return;
+    const stamp = JSON.stringify([channel, items]);
+    if (this.closed || stamp === this.startsShown) return;
+    this.startsShown = stamp;
     const name = (hop) => t(`hop_${hop}`);
     this.starts.replaceChildren(make("h3", {}, `${t("vh_starts")} · ${t("channel", { n: channel })}`), table([t("vh_started"), t("vh_result"), t("d_hops")], items.slice(0, 10).map((trace) => {
       const last = trace.hops.at(-1);
@@ -141,7 +147,29 @@ export class Vehicle {
         [t("vh_clock"), off === null ? "" : Math.abs(off) < 5 ? t("vh_clock_right") : tag(t("vh_clock_off", { s: off.toFixed(0) }), "warn")], ...Object.entries(item.details)]),
       card(t("vh_state"), at ? [[t("vh_time"), moment(at.time)], [t("vh_place"), where(at)], [t("vh_speed"), `${at.speed.toFixed(1)} ${t("kmh")}`], [t("vh_direction"), `${at.direction}°`], [t("vh_acc"), at.acc ? t("vh_on") : t("vh_off")], [t("vh_mileage"), at.mileage === null ? "" : `${at.mileage} km`],
         [t("vh_signal"), [at.signal, at.satellites].filter((one) => one !== null).join(", ")]] : []),
-      card(t("vh_data"), [[t("vh_in"), size(item.bytes_in)], [t("vh_out"), size(item.bytes_out)], [t("vh_messages"), item.messages], [t("vh_connects"), item.connects]]));
+      card(t("vh_data"), [[t("vh_in"), size(item.bytes_in)], [t("vh_out"), size(item.bytes_out)], [t("vh_messages"), item.messages], [t("vh_connects"), item.connects]]), this.traffic);
+  }
+
+  /** What its SIM card's data was spent on today, and its budgets. */
+  async lookTraffic() {
+    let told = null;
+    try { told = await call("GET", `${this.path}/traffic`); } catch { /* not counted here */ }
+    this.traffic.hidden = !told;
+    if (!told || this.closed) return;
+    const { usage } = told, today = told.items.filter((one) => one.day === told.items.at(-1)?.day);
+    const of = (spent, most) => (most ? make("span", {}, `${size(spent)} / ${size(most)}`, make("progress", { max: most, value: Math.min(most, spent), "aria-label": t("vh_budget") })) : size(spent));
+    const shown = JSON.stringify(told);
+    if (shown === this.trafficShown) return;
+    this.trafficShown = shown;
+    this.traffic.replaceChildren(make("div", { class: "head" }, make("h3", {}, t("vh_budget")), usage.level === "ok" ? "" : tag(t(`vh_level_${usage.level}`), usage.level === "spent" ? "bad" : "warn"), make("span", { class: "spacer" }), may("operator") ? press(t("vh_set_budget"), () => this.setBudget(usage)) : ""),
+      facts([[t("vh_today"), of(usage.day_bytes, usage.day_budget)], [t("vh_month"), of(usage.month_bytes, usage.month_budget)], ...today.map((one) => [`${one.channel ? t("ch", { n: one.channel }) : t("vh_signalling")} · ${one.purpose}`, size(one.bytes)])]));
+  }
+
+  async setBudget(usage) {
+    const entry = (words, value) => field(words, { type: "number", min: 0, step: 1, value: value === null ? "" : Math.round(value / 1e6), placeholder: t("vh_as_configured") });
+    const [day, month] = [entry(t("vh_day_mb"), usage.day_budget), entry(t("vh_month_mb"), usage.month_budget)];
+    const bytes = (one) => (one.input.value === "" ? null : Number(one.input.value) * 1e6);
+    if (await ask(t("vh_set_budget"), [day, month, make("p", { class: "hint" }, t("vh_budget_hint"))], t("or_set"), () => call("PUT", `${this.path}/budget`, { day_bytes: bytes(day), month_bytes: bytes(month) }), t("or_cancel"))) { this.trafficShown = ""; await this.lookTraffic(); }
   }
 
   async drawQuirks() {
@@ -152,7 +180,7 @@ export class Vehicle {
   }
 
   words() {
-    if (this.item) { this.channelsShown = ""; this.build(); }
+    if (this.item) { this.channelsShown = this.trafficShown = this.startsShown = ""; this.build(); }
   }
 
   event(event) {
