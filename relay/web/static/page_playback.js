@@ -6,6 +6,7 @@ import { addWords, place, t } from "./i18n.js";
 import { Stage } from "./stage.js";
 import { dayOf, ofDay, Timeline } from "./timeline.js";
 import { Uploads } from "./uploads.js";
+import { Videos } from "./videos.js";
 
 addWords({
   en: {
@@ -44,6 +45,7 @@ class Playback {
     this.starting = false;
     this.stage = new Stage(fleet, () => t("pb_idle"));
     this.timeline = new Timeline((second) => this.pick(second));
+    this.videos = new Videos((time) => this.timeline.second(time));
     this.uploads = new Uploads(fleet);
     this.form = make("form", { class: "filters" });
     this.list = make("div", {});
@@ -51,7 +53,7 @@ class Playback {
     this.controls = make("div", { class: "row controls" });
     this.form.addEventListener("submit", (event) => { event.preventDefault(); this.search(); });
     this.element = make("main", { class: "sheet wide" }, make("section", {}, this.form, this.said, this.timeline.element),
-      make("section", {}, make("div", { class: "frame big" }, this.stage.element), this.controls), make("section", {}, this.list), this.uploads.element);
+      make("section", {}, make("div", { class: "frame big" }, this.stage.element), this.controls), make("section", {}, this.list), this.videos.element, this.uploads.element);
     this.drawForm();
     this.drawControls();
     this.drawList();
@@ -87,6 +89,8 @@ class Playback {
 
   async search() {
     if (!this.resolve()) { this.said.textContent = t("pb_unknown", { name: this.vehicle.value }); return; }
+    this.timeline.day = this.day;
+    this.videos.show(this.sim, this.channel, this.day);
     this.said.textContent = t("pb_searching");
     this.go.disabled = true;
     const { day, what } = this;
@@ -217,6 +221,7 @@ class Playback {
     this.drawList();
     this.timeline.words();
     this.uploads.draw();
+    if (!this.videos.element.hidden) this.videos.draw();
     this.said.textContent = this.found ? "" : t("pb_begin");
   }
 
