@@ -165,6 +165,7 @@ class Playback {
     if (!done) return;
     this.session = { ...this.session, ...done };
     this.stage.tile.hold(done.state === "paused");
+    this.stage.tile.expectSound(done.mode === "normal" && done.speed === 1);    // terminals send none when they play faster
     this.drawControls();
   }
 

@@ -70,6 +70,14 @@ export class Tile {
     if (this.player) this.player.held = on;
   }
 
+  /** Whether sound comes at all: a track that dries up stops the picture, so where none is to be expected the player does without it from the start. */
+  expectSound(on) {
+    const { player } = this;
+    if (!player || player.withoutSound !== on) return;
+    player.withoutSound = !on;
+    player.start();
+  }
+
   setSound(on) {
     this.sound = on;
     if (this.video) {
