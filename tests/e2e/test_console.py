@@ -245,3 +245,18 @@ def test_the_api_is_read_and_tried(scene: Scene, page: Any) -> None:
     page.get_by_role("button", name="Send").click()
     page.get_by_text('"plate": "粤B12345"').wait_for()
     shoot(page, "api")
+
+
+def test_a_viewer_is_offered_nothing_that_is_refused(scene: Scene, page: Any) -> None:
+    refused: list[str] = []
+    page.on("response", lambda answer: refused.append(f"{answer.status} {answer.url}") if answer.status >= 400 else None)
+    page.goto(f"http://127.0.0.1:{scene.relay.ports['http']}/?token={scene.relay.token('--api', '--role', 'viewer')}#/live")
+    shown(page, "live")
+    pages = page.locator(".nav a").evaluate_all("(links) => links.map((link) => link.hash.slice(2))")
+    assert pages == ["live", "vehicles", "playback", "map", "alarms", "superiors", "streams", "settings"]
+    for place in [*pages, f"vehicles/{PHONE}", f"playback/{PHONE}/1"]:
+        turn(page, place)
+        page.wait_for_timeout(400)
+        offered = page.locator("#view button:enabled").all_inner_texts()
+        assert not {"Talk", "Take a picture", "Acknowledge", "Answer", "Disconnect", "Stop", "Do", "Send", "Search", "Record now"} & set(offered), place
+    assert refused == []

@@ -43,6 +43,8 @@ function words() {
 }
 
 function showBell() {
+  const waiting = Object.values(bell.counts).reduce((sum, count) => sum + count, 0);
+  document.title = `${waiting ? `(${waiting}) ` : ""}${shown ? `${t(`page_${shown.page.id}`)} · ` : ""}jt1078relay`;
   for (const [page, count] of Object.entries(bell.counts)) {
     const link = $("nav").querySelector(`a[href="#/${page}"]`), words = t(`bell_${page}`, { n: count });
     link?.querySelector(".badge")?.remove();
