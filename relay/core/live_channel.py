@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import enum
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -34,8 +34,8 @@ from relay.core.link import BadReplyError, NoReplyError, RefusedError, RequestEr
 from relay.core.live_failure import StartFailed
 from relay.core.live_lease import Lease, Waiter
 from relay.core.live_stop import LOOK_S, Judgement, StopWatch
+from relay.core.state_timer import StateTimer
 from relay.core.trace import ANSWERED, CONNECTED, FIRST_KEY_FRAME, SENT, Trace, Watcher
-from relay.hub.merge import DelayedCall
 from relay.hub.stream import NotReadyError, Stream
 from relay.identity import StreamKey
 from relay.jt808.messages.base import Body
@@ -81,7 +81,7 @@ class LiveChannel:
         self.attempts = 0  #: 0x9101s of this start
         self._owner = owner
         self._waiters: list[Waiter] = []
-        self._timer: DelayedCall | None = None
+        self._timer = StateTimer(owner.clock)
         self._expected: Expected | None = None
         self._told = ""  #: address and port named in the last 0x9101
         self._asks = 0  #: answers to older ones are ignored
@@ -136,12 +136,12 @@ class LiveChannel:
         if self.state is State.STOPPING:
             self._drop_source("wanted again")
         if self.state is State.LINGERING:
-            self._set_timer(None)
+            self._timer.cancel()
             if self._source_there():
                 self.state = State.RUNNING
             elif self._asks and self.now() < self._last_asked() + self._owner.media.start_timeout_s:
                 self.state = State.REQUESTING
-                self._set_timer(self._last_asked() + self._owner.media.start_timeout_s - self.now(), self._again)
+                self._timer.set(self._last_asked() + self._owner.media.start_timeout_s - self.now(), self._again)
             else:
                 self.state = State.IDLE
         if self.state is State.IDLE:
@@ -200,7 +200,7 @@ class LiveChannel:
         if self.state is State.RUNNING and self._terminal() is None and self._owner.media.unrequested == "accept":
             return  # its signalling is elsewhere: not ours to stop
         self.state = State.LINGERING
-        self._set_timer(self._owner.media.idle_stop_s, self.stop, "nobody watches")
+        self._timer.set(self._owner.media.idle_stop_s, self.stop, "nobody watches")
 
     # ---- those who wait -----------------------------------------------------------------------------------------------------
 
@@ -322,17 +322,17 @@ class LiveChannel:
         terminal = self._terminal()
         self.state = State.REQUESTING
         if terminal is None or terminal.link is None:
-            self._set_timer(RECOVER_S[-1], self._again)  # it is asked as soon as it comes back
+            self._timer.set(RECOVER_S[-1], self._again)  # it is asked as soon as it comes back
             return
         held = self._owner.held_back(self.key)
         if held:
             trace.note(f"not asked: {held}", self.now())
-            self._set_timer(RECOVER_S[-1], self._again)
+            self._timer.set(RECOVER_S[-1], self._again)
             return
         told = self._owner.told_address(terminal)
         if not told.host or not (told.tcp_port or told.udp_port):
             problem = failures.no_address(self.key.sim, trace) if not told.host else failures.no_media_port(self.key.sim, trace)
-            self._set_timer(None)
+            self._timer.cancel()
             self.state = State.IDLE
             self._fail_all(problem)
             return
@@ -355,7 +355,7 @@ class LiveChannel:
             data_type=self.asked_type,
             stream_type=_stream_type(self.asked_stream),
         )
-        self._set_timer(self._pause(), self._again)
+        self._timer.set(self._pause(), self._again)
         # Over TCP nothing gets lost that a repeat could mend, and a terminal that sends without having answered would begin anew.
         repeats = None if terminal.link.wire.transport == "udp" else 0
         waiting = self._owner.terminals.request(self.key.sim, request, self._owner.media.start_timeout_s, repeats)
@@ -387,7 +387,7 @@ class LiveChannel:
 
     def _over(self, problem: StartFailed) -> None:
         """No use in waiting for this one: all who do fail, and nothing is left to be stopped."""
-        self._set_timer(None)
+        self._timer.cancel()
         self._owner.admission.forget(self.key)
         stream = self.stream()
         self.state = State.IDLE
@@ -420,7 +420,7 @@ class LiveChannel:
         self._recovery = 0
         if self.state is State.REQUESTING:
             self.state = State.RUNNING
-            self._set_timer(None)
+            self._timer.cancel()
         elif self.state is State.IDLE:
             self.state = State.RUNNING
             if not self.leases:
@@ -452,7 +452,7 @@ class LiveChannel:
             if terminal is not None and terminal.link is not None:
                 # it may come back by itself, and is as welcome then as if it had been asked
                 self._expected = self._owner.admission.expect(self.key, terminal.link.wire.host, EXPECT_S, trace)
-            self._set_timer(RECOVER_S[0], self._again)
+            self._timer.set(RECOVER_S[0], self._again)
         elif self.state is not State.REQUESTING and stream is not None:
             stream.end("stopped" if self.state is State.STOPPING else cause)
 
@@ -471,7 +471,7 @@ class LiveChannel:
                 self._ask()
             return
         if self.state is not State.IDLE:
-            self._set_timer(None)
+            self._timer.cancel()
             self.state = State.IDLE
             self._owner.admission.forget(self.key)
 
@@ -535,7 +535,7 @@ class LiveChannel:
 
     def stop(self, why: str) -> None:
         """Tell the terminal to stop, and see that it does."""
-        self._set_timer(None)
+        self._timer.cancel()
         self._owner.admission.forget(self.key)
         stream = self.stream()
         self._end_all(why)
@@ -548,7 +548,7 @@ class LiveChannel:
         if stream is None or stream.source is None:
             self._drop_source(why)
             return
-        self._set_timer(LOOK_S, self._watch)
+        self._timer.set(LOOK_S, self._watch)
 
     def _say_stop(self) -> None:
         self._stopping.say(self.now())
@@ -578,11 +578,11 @@ class LiveChannel:
         else:
             if judgement is Judgement.AGAIN:
                 self._say_stop()
-            self._set_timer(LOOK_S, self._watch)
+            self._timer.set(LOOK_S, self._watch)
 
     def _drop_source(self, cause: str) -> None:
         """STOPPING → IDLE: nothing of it is left."""
-        self._set_timer(None)
+        self._timer.cancel()
         self.state = State.IDLE
         stream = self.stream()
         if stream is not None:
@@ -610,20 +610,6 @@ class LiveChannel:
             self._owner.terminals.send(self.key.sim, RealtimeAvControl(channel=self.key.channel, command=AvCommand.CLOSE))
         self._end_all(why)
         self._drop_source(why)
-
-    # ---- the timer ------------------------------------------------------------------------------------------------------------------
-
-    def _set_timer(self, seconds: float | None, call: Callable[..., None] | None = None, *args: object) -> None:
-        """One timer a channel: each state knows only one."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if seconds is not None and call is not None:
-            self._timer = self._owner.clock.callLater(max(seconds, 0.0), self._timed, call, args)
-
-    def _timed(self, call: Callable[..., None], args: tuple[object, ...]) -> None:
-        self._timer = None
-        call(*args)
 
 
 def _stream_type(name: str) -> StreamType:

@@ -18,7 +18,6 @@ The signalling link may be lost while media comes: only controls fail then.
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -33,6 +32,7 @@ from relay.core.link import NoReplyError, RefusedError, RequestError, TerminalOf
 from relay.core.live_failure import StartFailed
 from relay.core.live_lease import Lease
 from relay.core.live_stop import LOOK_S, Judgement, StopWatch
+from relay.core.state_timer import StateTimer
 from relay.core.stored import Criteria, wire_digits
 from relay.core.terminal_state import Terminal, wire_time
 from relay.core.trace import ANSWERED, FIRST_KEY_FRAME, REQUESTED, SENT, Trace, Watcher
@@ -103,7 +103,7 @@ class Playback:
         self._told = ""
         self._waiting: list[Deferred[None]] = []  #: for the media connection
         self._start: Deferred[Playback] | None = None
-        self._timer: DelayedCall | None = None  #: of the state
+        self._timer = StateTimer(owner.clock)  #: of the state
         self._idle: DelayedCall | None = None  #: nobody has it
         self._again: DelayedCall | None = None  #: a second 0x9201
         self._timeout_s = 0.0
@@ -187,7 +187,7 @@ class Playback:
             self._fail(failures.no_media_port(self.key.sim, self.trace) if host else failures.no_address(self.key.sim, self.trace))
             return started
         self._told = f"{host}:{tcp or udp}"
-        self._set_timer(timeout_s, self._expire, timeout_s)
+        self._timer.set(timeout_s, self._expire, timeout_s)
         self._timeout_s = timeout_s
         self._ask()
         return started
@@ -283,7 +283,7 @@ class Playback:
         if self._live_ended:
             self._owner.learnt(self.key.sim, False)
         self._position_at = self._played_at = self.now()
-        self._set_timer(LOOK_S, self._look)
+        self._timer.set(LOOK_S, self._look)
         log.info("{key}: channel {channel} of {sim} plays back: {codec} ({steps})", key=str(self.key), channel=self.key.channel,
                  sim=self.key.sim, codec=detail, steps=self.trace.describe())  # fmt: skip
         self._tell("playback.started")
@@ -418,7 +418,7 @@ class Playback:
         if stream is not None:
             stream.paused = self.state is State.PAUSED
             stream.last_packet = self.now()  # silence counts from here
-        self._set_timer(LOOK_S, self._look)
+        self._timer.set(LOOK_S, self._look)
         self._tell("playback.controlled", action=action, speed=self.speed, mode=self.mode)
         return self
 
@@ -445,7 +445,7 @@ class Playback:
         beside = live.stream() if live is not None else None
         if beside is not None and beside.runs() and now - self._played_at > BESIDE_S and max(now - beside.last_packet, now - stream.last_packet) <= 2 * LOOK_S:
             self._owner.learnt(self.key.sim, True)
-        self._set_timer(LOOK_S, self._look)
+        self._timer.set(LOOK_S, self._look)
 
     def live_lost(self, cause: str) -> None:
         """The terminal has ended live media of the same channel: if playback begins at that moment, this terminal does not do both."""
@@ -486,7 +486,7 @@ class Playback:
         self._end_leases(why)
         self._stopping.begin(self.now(), stream.packets)
         self._say_end()
-        self._set_timer(LOOK_S, self._watch)
+        self._timer.set(LOOK_S, self._watch)
 
     def _say_end(self) -> None:
         self._stopping.say(self.now())
@@ -517,14 +517,14 @@ class Playback:
         else:
             if judgement is Judgement.AGAIN:
                 self._say_end()
-            self._set_timer(LOOK_S, self._watch)
+            self._timer.set(LOOK_S, self._watch)
 
     def finish(self, cause: str, tell: bool = True) -> None:
         """It is over now, whatever it was doing; ``tell``: the terminal too (0x9202 end), whose answer is not waited for."""
         if self.over:
             return
         begun = self.state is not State.REQUESTING
-        self._set_timer(None)
+        self._timer.cancel()
         self._wanted()
         if self._again is not None:
             self._again.cancel()
@@ -558,17 +558,6 @@ class Playback:
 
     def _tell(self, name: str, **more: Any) -> None:
         self._owner.events.publish(name, id=self.id, sim=self.key.sim, channel=self.key.channel, **more)
-
-    def _set_timer(self, seconds: float | None, call: Callable[..., None] | None = None, *args: object) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if seconds is not None and call is not None:
-            self._timer = self._owner.clock.callLater(seconds, self._timed, call, args)
-
-    def _timed(self, call: Callable[..., None], args: tuple[object, ...]) -> None:
-        self._timer = None
-        call(*args)
 
 
 def _parse(digits: str) -> datetime | None:

@@ -23,7 +23,6 @@ from __future__ import annotations
 import enum
 import json
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +33,7 @@ from twisted.python.failure import Failure
 
 from relay.core.events import iso_time
 from relay.core.link import NoReplyError, RefusedError, RequestError, TerminalOfflineError
+from relay.core.state_timer import StateTimer
 from relay.core.stored import Criteria
 from relay.core.upload_files import DISK_ERROR, DISK_FULL, Incoming, sha256_of, stored_name
 from relay.errors import RelayError
@@ -155,7 +155,7 @@ class Upload:
         self.open: dict[str, Incoming] = {}
         self.rate = 0.0  #: bytes/s over the last LOOK_S
         self._owner = owner
-        self._timer: DelayedCall | None = None
+        self._timer = StateTimer(owner.clock)
         self._look_at: DelayedCall | None = None
         self._asks = 0
         self._nudges = 0
@@ -272,7 +272,7 @@ class Upload:
         elif self._asks >= ASK_MAX:
             self._fail("no_answer", f"{problem.message}.")
         else:
-            self._wait(ASK_AGAIN_S if isinstance(problem, NoReplyError) else LOOK_S, self._ask_again)
+            self._timer.set(ASK_AGAIN_S if isinstance(problem, NoReplyError) else LOOK_S, self._ask_again)
         return None
 
     def _ask_again(self) -> None:
@@ -287,7 +287,7 @@ class Upload:
         if self.state is State.QUEUED:
             self._ask()
         elif self.state is State.UPLOADING:
-            self._wait(BACK_S, self._remind)
+            self._timer.set(BACK_S, self._remind)
 
     def finished_by_terminal(self, result: int) -> None:
         """0x1206."""
@@ -518,7 +518,7 @@ class Upload:
             state, reason, message = State.FAILED, "stopped_half_way", "The terminal says that it is done, and a file ended half way."
         if self.open and state is State.DONE:
             self._finish_with = (state, reason, message)
-            self._wait(self._owner.settings.stall_s, self._finish, state, reason, message)
+            self._timer.set(self._owner.settings.stall_s, self._finish, state, reason, message)
             return
         self._finish(state, reason, message)
 
@@ -526,7 +526,7 @@ class Upload:
         if self.over:
             return
         self._finish_with = None
-        self._wait(None)
+        self._timer.cancel()
         if self._look_at is not None:
             self._look_at.cancel()
             self._look_at = None
@@ -552,7 +552,7 @@ class Upload:
 
     def stop(self) -> None:
         """The relay stops: nothing is told, everything goes on after the next start."""
-        self._wait(None)
+        self._timer.cancel()
         if self._look_at is not None:
             self._look_at.cancel()
             self._look_at = None
@@ -574,17 +574,6 @@ class Upload:
         """Into the store."""
         self._dirty = False
         self._owner.save(self)
-
-    def _wait(self, seconds: float | None, call: Callable[..., None] | None = None, *args: object) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if seconds is not None and call is not None:
-            self._timer = self._owner.clock.callLater(seconds, self._timed, call, args)
-
-    def _timed(self, call: Callable[..., None], args: tuple[object, ...]) -> None:
-        self._timer = None
-        call(*args)
 
 
 def delete(paths: list[Path]) -> None:

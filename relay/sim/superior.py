@@ -264,12 +264,16 @@ class SimulatedSuperior:
         if true():
             waiting.callback(None)
             return waiting
-        self._waiting.append(entry)
+        return self._limited(waiting, self._waiting, entry, timeout_s, f"not so within {timeout_s:g} s")
+
+    def _limited(self, waiting: Deferred[Any], among: list[Any], entry: Any, timeout_s: float, reason: str) -> Deferred[Any]:
+        """Keep ``entry`` ``among`` those that wait, no longer than ``timeout_s``; whoever fires ``waiting`` takes it out."""
+        among.append(entry)
 
         def over() -> None:
-            if entry in self._waiting:
-                self._waiting.remove(entry)
-                waiting.errback(NotAnsweredError(f"not so within {timeout_s:g} s"))
+            if entry in among:
+                among.remove(entry)
+                waiting.errback(NotAnsweredError(reason))
 
         call = self.reactor.callLater(timeout_s, over)
 
@@ -472,21 +476,7 @@ class SimulatedSuperior:
             waiting.errback(problem)
             return waiting
         entry = (reply, plate, color, sn, waiting)
-        self._asked.append(entry)
-
-        def over() -> None:
-            if entry in self._asked:
-                self._asked.remove(entry)
-                waiting.errback(NotAnsweredError(f"0x{reply[1]:04X} did not come within {timeout_s:g} s"))
-
-        call = self.reactor.callLater(timeout_s, over)
-
-        def done(result: Any) -> Any:
-            if call.active():
-                call.cancel()
-            return result
-
-        return waiting.addBoth(done)
+        return self._limited(waiting, self._asked, entry, timeout_s, f"0x{reply[1]:04X} did not come within {timeout_s:g} s")
 
     def _answered(self, heard: Heard) -> None:
         business = heard.business
