@@ -19,6 +19,12 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Bytes, long texts and keys name no test well, and some differ at every start, when processes that share the tests must call them the same."""
+    long = isinstance(val, bytes) or (isinstance(val, str) and len(val) > 60) or (isinstance(val, int) and val.bit_length() > 64)
+    return argname if long else None
+
+
 class LoggedErrors(list[Any]):
     """The failures logged during a test; ``flush`` takes the expected ones out."""
 

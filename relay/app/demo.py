@@ -19,7 +19,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from relay.app.config import Loaded, listeners
-from relay.app.listening import free_port
+from relay.app.listening import FreePorts
 from relay.app.logs import stdout
 from relay.app.service import MANY, Relay
 from relay.settings import Settings
@@ -45,14 +45,14 @@ def demo_settings(folder: Path) -> Settings:
         ftp=replace(settings.ftp, host=LOOPBACK, advertise=LOOPBACK, directory=str(folder / "uploads")),
         store=replace(settings.store, url=url_of(folder / "relay.db")),
     )
-    for key, kind, host, port in listeners(settings):
-        if key == MANY:
-            if free_port(host, kind, port) != port:  # these come in a row, or not at all
-                settings = replace(settings, media=replace(settings.media, talk_extra_ports=""))
-        else:
-            section, _, name = key.partition(".")
-            free = free_port(host, kind, port)
-            settings = replace(settings, **{section: replace(getattr(settings, section), **{name: free})})
+    with FreePorts() as free:
+        for key, kind, host, port in listeners(settings):
+            if key == MANY:
+                if free.port(host, kind, port) != port:  # these come in a row, or not at all
+                    settings = replace(settings, media=replace(settings.media, talk_extra_ports=""))
+            else:
+                section, _, name = key.partition(".")
+                settings = replace(settings, **{section: replace(getattr(settings, section), **{name: free.port(host, kind, port)})})
     return settings
 
 

@@ -147,13 +147,26 @@ def _bind(wanted: Wanted) -> Bound:
     return Bound(wanted, made, made.getsockname()[1])
 
 
-def free_port(host: str, kind: str, preferred: int) -> int:
-    """``preferred`` when nobody has it, else one that is free: for the demonstration, which must start on a busy machine."""
-    for port in (preferred, 0):
-        try:
-            bound = _bind(Wanted("", kind, host, port))
-        except ConfigError:
-            continue
-        bound.socket.close()
-        return bound.port
-    raise ConfigError("", f"no free {kind.upper()} port on {host}")
+class FreePorts:
+    """Finds ports that are free, each once: they are held until all are chosen. For the demonstration, which must start on a busy machine."""
+
+    def __init__(self) -> None:
+        self._held: list[Bound] = []
+
+    def __enter__(self) -> FreePorts:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for bound in self._held:
+            bound.socket.close()
+
+    def port(self, host: str, kind: str, preferred: int = 0) -> int:
+        """``preferred`` when nobody has it, else one that is free."""
+        for port in (preferred, 0):
+            try:
+                bound = _bind(Wanted("", kind, host, port))
+            except ConfigError:
+                continue
+            self._held.append(bound)
+            return bound.port
+        raise ConfigError("", f"no free {kind.upper()} port on {host}")

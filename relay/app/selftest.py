@@ -25,7 +25,7 @@ from twisted.logger import Logger
 
 from relay.app.config import Loaded, listeners
 from relay.app.demo import LOOPBACK, demo_settings
-from relay.app.listening import free_port
+from relay.app.listening import FreePorts
 from relay.app.selftest_report import Figure, Report, Result
 from relay.app.service import MANY, Relay
 from relay.errors import RelayError
@@ -155,14 +155,16 @@ class Bench:
     def _settings(self, ports: tuple[int, int]) -> Settings:
         settings = demo_settings(self.folder)
         settings = replace(settings, media=replace(settings.media, talk_extra_ports="", idle_stop_s=0.5))
-        for key, kind, host, _ in listeners(settings):
-            section, _, name = key.partition(".")
-            if key != MANY and "." not in name and hasattr(settings, section):
-                settings = replace(settings, **{section: replace(getattr(settings, section), **{name: free_port(host, kind, 0)})})
-        settings = replace(settings, http=replace(settings.http, platform_port=free_port(LOOPBACK, "tcp", 0)))
+        with FreePorts() as free:
+            for key, kind, host, _ in listeners(settings):
+                section, _, name = key.partition(".")
+                if key != MANY and "." not in name and hasattr(settings, section):
+                    settings = replace(settings, **{section: replace(getattr(settings, section), **{name: free.port(host, kind)})})
+            settings = replace(settings, http=replace(settings.http, platform_port=free.port(LOOPBACK, "tcp")))
+            sublink_port = free.port(LOOPBACK, "tcp")
         shared = Superior(
             name="plain", host=LOOPBACK, port=ports[0], access_code=44030001, user_id=10001, password="12345678", platform_id=PLATFORM,  # noqa: S106
-            sublink_host=LOOPBACK, sublink_advertise=LOOPBACK, sublink_port=free_port(LOOPBACK, "tcp", 0), heartbeat_s=1.0, reconnect_s=0.3,
+            sublink_host=LOOPBACK, sublink_advertise=LOOPBACK, sublink_port=sublink_port, heartbeat_s=1.0, reconnect_s=0.3,
             reconnect_max_s=1.0, post_query_rules=("*在岗* => 在岗",), responder="自检",
         )  # fmt: skip
         other = replace(

@@ -21,7 +21,6 @@ from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 
 from relay.app.config import Loaded
-from relay.app.listening import free_port
 from relay.app.service import Relay
 from relay.cli.simulate_ask import Asking
 from relay.core.events import BEIJING
@@ -51,6 +50,7 @@ from relay.web.api_superiors import OpenedList, SuperiorApi
 from relay.web.problem import Problem
 from relay.web.router import Principal
 from tests.app.test_service import settings_in, started, until
+from tests.ports import free_port
 
 PHONE, PLATE, COLOR = "013800138000", "粤B38000", 2
 WRONG = "x" * 64
@@ -104,12 +104,12 @@ async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
     monkeypatch.setattr("relay.core.terminals.QUESTIONS_SPREAD_S", 0.1)
     superior = SimulatedSuperior(reactor, SuperiorOptions())
     port = superior.listen()
-    settings = settings_in(tmp_path, media={"idle_stop_s": 0.5}, http={"platform_port": free_port("127.0.0.1", "tcp", 0)})
+    settings = settings_in(tmp_path, media={"idle_stop_s": 0.5}, http={"platform_port": free_port()})
     one = Superior(
         name="province", host="127.0.0.1", port=port, access_code=44030001, user_id=10001, password="12345678", platform_id="44030012345",
         sublink_host="127.0.0.1", sublink_port=0, sublink_advertise="127.0.0.1", report_recordings_s=0.3,
     )  # fmt: skip
-    settings = replace(settings, superior=(replace(one, sublink_port=free_port("127.0.0.1", "tcp", 0)),))
+    settings = replace(settings, superior=(replace(one, sublink_port=free_port()),))
     relay = await started(Relay(lambda: Loaded(settings, None, "configuration: this test's"), reactor))
     terminal = SimulatedTerminal(PHONE, reactor, TerminalOptions(port=relay.listeners.port("terminals.tcp_port"), position_s=1.0))
     terminal.start()

@@ -8,8 +8,9 @@ import pytest
 from twisted.internet import reactor
 from twisted.internet.protocol import Factory, Protocol
 
-from relay.app.listening import Listeners, Wanted, free_port
+from relay.app.listening import FreePorts, Listeners, Wanted
 from relay.errors import ConfigError
+from tests.ports import free_port
 
 
 def test_a_taken_port_is_named_and_the_others_are_given_back() -> None:
@@ -17,7 +18,7 @@ def test_a_taken_port_is_named_and_the_others_are_given_back() -> None:
         other.bind(("127.0.0.1", 0))
         other.listen()
         taken = other.getsockname()[1]
-        free = free_port("127.0.0.1", "tcp", 0)
+        free = free_port()
         listeners = Listeners()
         with pytest.raises(ConfigError) as caught:
             listeners.bind([Wanted("http.port", "tcp", "127.0.0.1", free), Wanted("media.live_tcp_port", "tcp", "127.0.0.1", taken)])
@@ -34,7 +35,7 @@ def test_an_address_of_another_machine(kind: str) -> None:
 
 def test_udp_and_tcp_share_a_number() -> None:
     listeners = Listeners()
-    port = free_port("127.0.0.1", "tcp", 0)
+    port = free_port()
     listeners.bind([Wanted("a", "tcp", "127.0.0.1", port), Wanted("b", "udp", "127.0.0.1", port)])
     assert (listeners.port("a"), listeners.port("b"), listeners.port("c")) == (port, port, 0)
     listeners.close_unadopted()
@@ -45,7 +46,16 @@ def test_a_busy_port_is_replaced_by_a_free_one() -> None:
         other.bind(("127.0.0.1", 0))
         other.listen()
         taken = other.getsockname()[1]
-        assert free_port("127.0.0.1", "tcp", taken) not in (0, taken)
+        with FreePorts() as free:
+            assert free.port("127.0.0.1", "tcp", taken) not in (0, taken)
+
+
+def test_no_port_is_found_twice_and_all_are_given_back() -> None:
+    with FreePorts() as free:
+        found = [free.port("127.0.0.1", "tcp") for _ in range(20)]
+        assert len(set(found)) == 20
+    with socket.socket() as again:
+        again.bind(("127.0.0.1", found[0]))
 
 
 async def test_an_adopted_socket_answers_until_stopped() -> None:

@@ -25,7 +25,6 @@ from twisted.python.failure import Failure
 
 from relay.app.config import Loaded, listeners
 from relay.app.demo import Demo, demo_settings
-from relay.app.listening import free_port
 from relay.app.service import Relay, differing
 from relay.errors import ConfigError, RelayError
 from relay.settings import Settings
@@ -34,6 +33,7 @@ from relay.store import terminals
 from relay.store.database import connect, in_transaction
 from relay.store.schema import LATEST
 from tests.conftest import LoggedErrors
+from tests.ports import free_port
 from tests.postgres import Server
 
 PHONE = "013800138000"
@@ -42,10 +42,10 @@ PHONE = "013800138000"
 def settings_in(folder: Path, **sections: dict[str, Any]) -> Settings:
     """The demonstration's settings, each port a free one."""
     settings = demo_settings(folder)
-    for key, kind, host, _ in listeners(settings):
+    for key, *_ in listeners(settings):
         section, _, name = key.partition(".")
         if name.endswith("_port") or name == "port":
-            settings = replace(settings, **{section: replace(getattr(settings, section), **{name: free_port(host, kind, 0)})})
+            settings = replace(settings, **{section: replace(getattr(settings, section), **{name: free_port()})})
     for section, values in sections.items():
         settings = replace(settings, **{section: replace(getattr(settings, section), **values)})
     return settings
@@ -248,7 +248,7 @@ def certificate(folder: Path) -> tuple[str, str]:
 async def test_tls_on_a_port_of_its_own_and_on_the_only_one(tmp_path: Path) -> None:
     chain, key = certificate(tmp_path)
     tls = {"tls_certificate": chain, "tls_key": key}
-    relay = await started(make(tmp_path, http={**tls, "tls_port": free_port("127.0.0.1", "tcp", 0)}, terminals={**tls}))
+    relay = await started(make(tmp_path, http={**tls, "tls_port": free_port()}, terminals={**tls}))
     assert (await answer(relay.listeners.port("http.port"), "/healthz"))[0] == 200
     assert (await answer(relay.listeners.port("http.tls_port"), "/healthz", tls=True))[0] == 200
     terminal = SimulatedTerminal(PHONE, reactor, TerminalOptions(port=relay.listeners.port("terminals.tcp_port"), tls=True))

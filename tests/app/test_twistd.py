@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from relay.app.config import listeners
-from relay.app.listening import free_port
 from relay.settings import Settings
+from tests.ports import free_port
 from tests.shared import ROOT
 
 TWISTD = Path(sys.executable).parent / "twistd"
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.skipif(not TWISTD.exists(), reason="twistd is not insta
 
 def ports() -> dict[str, int]:
     """A free port for every listener."""
-    return {key: free_port(LOOPBACK, kind, 0) for key, kind, _, _ in listeners(Settings()) if key != "media.talk_extra_ports"}
+    return {key: free_port() for key, kind, _, _ in listeners(Settings()) if key != "media.talk_extra_ports"}
 
 
 class Twistd:

@@ -12,7 +12,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -24,6 +23,7 @@ from typing import Any, TypeVar
 
 import pytest
 
+from tests.ports import free_port
 from tests.shared import ROOT
 
 BIN = Path(sys.executable).parent
@@ -43,14 +43,6 @@ def need(program: str) -> str:
     if path is None:
         pytest.skip(f"{program} is not installed (Debian's package {PACKAGES.get(program, program)})")
     return path
-
-
-def free_port(kind: int = socket.SOCK_STREAM) -> int:
-    """A port nobody listens on now."""
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def wait_for(what: str, probe: Callable[[], T | None], timeout: float = PATIENCE_S) -> T:
@@ -131,7 +123,7 @@ class Product:
     ) -> None:
         self.folder = folder
         self.ports = {
-            name: free_port(socket.SOCK_DGRAM if "udp" in name else socket.SOCK_STREAM)
+            name: free_port()
             for name in ("terminals_tcp", "terminals_udp", "live_tcp", "live_udp", "playback_tcp", "playback_udp", "http", "rtmp", "ftp", "attachments")
         }
         values: dict[str, dict[str, Any]] = {

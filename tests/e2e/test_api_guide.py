@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.support import Product, free_port, need, wait_for
+from tests.e2e.support import Product, need, wait_for
+from tests.ports import free_port
 from tests.shared import ROOT
 
 pytestmark = pytest.mark.e2e

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.e2e.support import BIN, NPM, Process, Product, chromium_options, free_port, npm_fault, wait_for
+from tests.e2e.support import BIN, NPM, Process, Product, chromium_options, npm_fault, wait_for
+from tests.ports import free_port
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 

@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.support import BIN, Product, free_port, run, wait_for
+from tests.e2e.support import BIN, Product, run, wait_for
+from tests.ports import free_port
 from tests.shared import ROOT
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]

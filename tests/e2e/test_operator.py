@@ -16,7 +16,8 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.support import Product, free_port, need, run, wait_for
+from tests.e2e.support import Product, need, run, wait_for
+from tests.ports import free_port
 
 pytestmark = pytest.mark.e2e
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.support import Product, chromium_options, free_port, wait_for
+from tests.e2e.support import Product, chromium_options, wait_for
+from tests.ports import free_port
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 

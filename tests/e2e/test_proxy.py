@@ -19,7 +19,8 @@ import pytest
 from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection, BytesMessage, CloseConnection, Ping, RejectConnection, Request, TextMessage
 
-from tests.e2e.support import PATIENCE_S, Product, free_port, need, probe_streams, wait_for
+from tests.e2e.support import PATIENCE_S, Product, need, probe_streams, wait_for
+from tests.ports import free_port
 from tests.shared import ROOT
 
 pytestmark = pytest.mark.e2e

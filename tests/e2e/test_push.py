@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.support import Product, free_port, need, probe_streams, run, wait_for
+from tests.e2e.support import Product, need, probe_streams, run, wait_for
 from tests.net.test_push import certificate
+from tests.ports import free_port
 from tests.shared import shared
 
 pytestmark = pytest.mark.e2e

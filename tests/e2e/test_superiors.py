@@ -30,7 +30,8 @@ from relay.jt809.cipher import CipherKeys
 from relay.jt809.messages.platform import PostQuery
 from relay.jt809.messages.supervision import CarInfoRequest, TextRequest
 from relay.sim.superior import SimulatedSuperior, SuperiorOptions
-from tests.e2e.support import Product, free_port, wait_for
+from tests.e2e.support import Product, wait_for
+from tests.ports import free_port
 
 pytestmark = pytest.mark.e2e
 
