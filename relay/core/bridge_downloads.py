@@ -21,7 +21,8 @@ from relay.core.fetches import Fetches
 from relay.core.link import RefusedError, RequestError
 from relay.core.stored import Criteria
 from relay.core.uplink import Reply, Request
-from relay.core.upload_task import State, Upload, UploadError
+from relay.core.upload_facts import State, UploadError
+from relay.core.upload_task import Upload
 from relay.core.uploads import Uploads
 from relay.jt809.messages.video import (
     DownloadAnswer,

@@ -26,8 +26,9 @@ from relay.core.events import Events
 from relay.core.stored import Criteria
 from relay.core.terminal_state import Terminal
 from relay.core.terminals import Terminals
+from relay.core.upload_facts import Facts, State, UploadError, UploadRefusedError
 from relay.core.upload_files import DISK_FULL, InThread
-from relay.core.upload_task import QUOTA, Facts, State, Upload, UploadError, UploadRefusedError, delete
+from relay.core.upload_task import QUOTA, Upload, delete
 from relay.hub.merge import Clock, DelayedCall
 from relay.identity import phone_key
 from relay.jt808.messages.video import FileUploadFinished

@@ -14,7 +14,8 @@ from twisted.internet.testing import MemoryReactorClock, StringTransportWithDisc
 from twisted.protocols import ftp
 from twisted.python.failure import Failure
 
-from relay.net.ftp import COMMANDS, HOST_MISSES_MAX, PER_TASK, WRITE_ONLY, DataConnection, FencedFTP, FtpServer
+from relay.net.ftp import COMMANDS, HOST_MISSES_MAX, PER_TASK, WRITE_ONLY, FencedFTP, FtpServer
+from relay.net.ftp_data import DataConnection
 from tests.core.test_uploads import Site
 
 PEER = "198.51.100.7"
