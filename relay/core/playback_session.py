@@ -6,7 +6,7 @@
     REQUESTING  0x9201 was sent. 0x1205 with recordings, or 0x0001: accepted, whichever comes first; both are usual. 0x1205 without any: nothing
                 recorded, → ENDED. Refused → ENDED. media → PLAYING. Time → ENDED, with the hop where it stopped.
     PLAYING     media comes. 0x9202 pause → PAUSED. Nothing for END_SILENCE_S, or the terminal closes the connection: the end of the
-                recording, → ENDED. Nobody has it for ``idle_stop_s`` → STOPPING.
+                recording, → ENDED. Nobody has it for ``idle_stop_s`` (the first viewer may take FIRST_VIEWER_S) → STOPPING.
     PAUSED      no media is expected; resume, speed, key frames and seek → PLAYING.
     STOPPING    0x9202 end was sent; ``live_stop`` judges by the packets, as for live channels. Quiet → ENDED; in vain → the connection is closed.
     ENDED       remembered for questions; everything is ignored.
@@ -52,6 +52,7 @@ PLAYBACK = "playback"  #: kind of its StreamKey
 
 END_SILENCE_S = 10.0  #: the terminal sends no more, and keeps the connection: the recording is at its end
 AGAIN_S = 2.0  #: after live was stopped for it
+FIRST_VIEWER_S = 15.0  #: who asked for it is told where it is, and must come: so long at least it runs before anybody has watched
 BESIDE_S = 5.0  #: live and playback of a channel side by side for so long: this terminal can
 CLOSED_BY_TERMINAL = "connection closed by the terminal"  #: as ``net.peerlog`` words it; a connection that is reset was lost
 AT_ITS_END = "the recording is at its end"
@@ -105,6 +106,7 @@ class Playback:
         self._start: Deferred[Playback] | None = None
         self._timer = StateTimer(owner.clock)  #: of the state
         self._idle: DelayedCall | None = None  #: nobody has it
+        self._watched = False  #: somebody has had it
         self._again: DelayedCall | None = None  #: a second 0x9201
         self._timeout_s = 0.0
         self._live_ended = False  #: live of the same channel, by the terminal or by us, while this was asked for
@@ -320,6 +322,7 @@ class Playback:
         lease = Lease(self, "", media, purpose, who)
         lease.trace = self.trace
         self.leases.add(lease)
+        self._watched = True
         self._wanted()
         if watch is not None and self.state is State.REQUESTING:
             self.trace.watch(watch)
@@ -361,7 +364,8 @@ class Playback:
 
     def _unwanted(self) -> None:
         self._wanted()
-        self._idle = self._owner.clock.callLater(self._owner.media.idle_stop_s, self._nobody)
+        idle_s = self._owner.media.idle_stop_s
+        self._idle = self._owner.clock.callLater(idle_s if self._watched else max(idle_s, FIRST_VIEWER_S), self._nobody)
 
     def _wanted(self) -> None:
         if self._idle is not None:

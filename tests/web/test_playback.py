@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -354,3 +355,14 @@ def test_playbacks_of_other_groups_are_not_there(site: Site) -> None:
         assert (answer.status, answer.json["error"]) == (404, "unknown_playback"), path
     terminal.known = KnownTerminal(phone=PHONE, group="north")
     assert browser.ask("GET", f"/playbacks/{view['id']}").status == 200
+
+
+def test_the_first_viewer_may_take_its_time(site: Site) -> None:
+    site.playbacks.media = replace(site.playbacks.media, idle_stop_s=0.5)
+    view, stream = site.running()
+    states = []
+    for _ in range(16):
+        stream.last_packet = site.clock.seconds()
+        site.clock.advance(1.0)
+        states.append(site.api("GET", f"/playbacks/{view['id']}")["state"])
+    assert states == ["playing"] * 14 + ["stopping"] * 2  # not after half a second, when the page has not yet been told where it is
