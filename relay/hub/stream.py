@@ -21,6 +21,7 @@ from twisted.logger import Logger
 
 from relay.codec.frame import VIDEO, AudioConfig, Frame, VideoConfig
 from relay.errors import UsageError
+from relay.hub.figures import Figures
 from relay.hub.formats import OutputFormat
 from relay.hub.gop import GopCache
 from relay.hub.opening import NotReadyError, Opening
@@ -28,20 +29,15 @@ from relay.hub.output import Output, ShortWay, Way, Ways, refuse, resolve_audio
 from relay.hub.poller import SegmentViewer
 from relay.hub.seams import Ingest, RawFrame, TrackTranscoder, Transcoders
 from relay.hub.segments import SEGMENTED, SegmentOutput
-from relay.hub.stats import SILENCE, DelayHistogram, Meter, Sample, StreamStats, TrackStats, ViewerStats
+from relay.hub.stats import SILENCE
 from relay.hub.track import Track
 from relay.hub.viewer import NOBODY, Sink, Viewer, Who
 from relay.identity import StreamKey
 
 if TYPE_CHECKING:
     from relay.hub.registry import Registry, Source
-    from relay.hub.shortcut import Shortcut
 
 __all__ = ["Ingest", "NotReadyError", "RawFrame", "Stream", "StreamState", "Track", "TrackTranscoder", "Transcoders"]
-
-#: the delay's percentiles cover between one and two of these
-DELAY_SPAN_S = 10.0
-
 
 _log = Logger(namespace="relay.hub")
 
@@ -55,59 +51,34 @@ class StreamState(enum.Enum):
     ENDED = "ended"  #: over; nothing can be attached
 
 
-class Stream:
+class Stream(Figures):
     """Frames of one ``StreamKey`` to all who watch it. Made by ``Registry.open``."""
 
     __slots__ = (
         "_all_outputs",
-        "_bytes",
-        "_delay",
-        "_drops_before",
-        "_frames",
         "_heard",
-        "_key_bytes",
-        "_last_dts",
-        "_last_packet",
         "_last_sound",
-        "_loss_mark",
         "_lost_at",
-        "_merge",
-        "_meter",
-        "_mutes",
         "_need_key",
         "_opening",
-        "_outputs",
-        "_packets",
         "_picture_outputs",
         "_pictures",
         "_registry",
-        "_rotate_at",
-        "_sent_before",
         "_silence",
-        "_sound_blocks",
-        "_sound_bytes",
         "_sounds",
         "_source_began",
-        "_tracks",
         "audio",
         "cause",
-        "clock",
         "first_key_frame",
         "first_packet",
         "first_picture",
         "first_sound",
-        "gop",
-        "ingest",
         "key",
-        "key_frames",
-        "lost_packets",
-        "opened",
         "options",
         "paused",
         "pushing",
         "requested",
         "segment_waits",
-        "shortcut",
         "source",
         "state",
         "video",
@@ -116,16 +87,13 @@ class Stream:
     )
 
     def __init__(self, registry: Registry, key: StreamKey, ingest: Ingest) -> None:
-        self.key = key
-        self.clock = registry.clock
         self.options = registry.options
+        super().__init__(registry.clock, registry.merge, ingest, GopCache(self.options.gop_frames, self.options.gop_bytes, self.options.gop_s))
+        self.key = key
         self.wall = registry.wall
         self.segment_waits = registry.segment_waits
-        self.ingest = ingest
         self.state = StreamState.STARTING
         self.cause = ""  #: why it ended
-        now = self.clock.seconds()
-        self.opened = now
         self.video: VideoConfig | None = None  #: of the last key frame
         self.audio: AudioConfig | None = None  #: as the terminal sends it
         self.source: Source | None = None
@@ -135,41 +103,18 @@ class Stream:
         self.first_key_frame = 0.0
         self.first_picture = 0.0  #: of the stream: when the first key frame and the first sound came
         self.first_sound = 0.0
-        self.shortcut: Shortcut | None = None  #: of the connection that feeds it
-        self._last_packet = 0.0
-        self._last_dts = 0
-        self.gop = GopCache(self.options.gop_frames, self.options.gop_bytes, self.options.gop_s)
         self.waiting = 0  #: viewers that have got nothing yet: what they wait for is never gathered
         self.pushing = False
-        # counts
-        self._packets = 0
-        self._bytes = 0
-        self.lost_packets = 0
-        self._frames = 0
-        self.key_frames = 0
-        self._key_bytes = 0
-        self._sound_blocks = 0
-        self._sound_bytes = 0
-        self._mutes = 0
         self._silence = b""  #: codes of silence in the present codec
         self._last_sound = b""
         self._registry = registry
-        self._merge = registry.merge
-        self._outputs: dict[OutputFormat, Output] = {}
         self._picture_outputs: tuple[Output, ...] = ()
         self._pictures: tuple[Way, ...] = ()
         self._sounds: tuple[Way, ...] = ()
         self._all_outputs: tuple[Output, ...] = ()
-        self._tracks: dict[str, Track] = {}
         self._need_key = True
         self._heard = False  #: sound from the present source
-        self._delay = DelayHistogram()
-        self._rotate_at = now + DELAY_SPAN_S
-        self._meter = Meter(now)
-        self._loss_mark = (0, 0)
-        self._sent_before = 0  #: by outputs that are gone
-        self._drops_before = 0  #: the same
-        self._source_began = (now, 0, 0)  #: of the present source: when, and what had been received and how many packets before it
+        self._source_began = (self.opened, 0, 0)  #: of the present source: when, and what had been received and how many packets before it
         self._opening = Opening(self)
         self._lost_at = 0.0
 
@@ -245,10 +190,6 @@ class Stream:
         if len(self._all_outputs) != 1 or self.waiting or direct is None or direct.direct_send is None:
             direct = None
         return Ways(short, frames, direct)
-
-    def measure(self, since: float) -> None:
-        """Count the delay of what was read then and has been sent now."""
-        self._delay.add(self.clock.seconds() - since)
 
     def settle(self) -> None:
         """Something is about to change that the shortcut relies on."""
@@ -667,130 +608,17 @@ class Stream:
             return "first_packet"
         return "audio" if media == "a" else "first_key_frame"
 
-    # figures ---------------------------------------------------------------
-
-    def _count(self) -> None:
-        """Take over what the shortcut has counted."""
-        if self.shortcut is not None:
-            self.shortcut.count()
-
-    @property
-    def packets(self) -> int:
-        """That came, whole."""
-        self._count()
-        return self._packets
-
-    @property
-    def received(self) -> int:
-        """Bytes that came, headers of the packets included."""
-        self._count()
-        return self._bytes
-
-    @property
-    def frames(self) -> int:
-        """Pictures passed on."""
-        self._count()
-        return self._frames
-
-    @property
-    def last_packet(self) -> float:
-        """Monotonic seconds at which something came last."""
-        self._count()
-        return self._last_packet
-
-    @last_packet.setter
-    def last_packet(self, now: float) -> None:
-        self._count()
-        self._last_packet = now
-
-    @property
-    def last_dts(self) -> int:
-        """Of what was passed on last, in ms on the output clock."""
-        self._count()
-        return self._last_dts
-
-    def sample(self) -> Sample:
-        """What has been counted so far."""
-        self._count()
-        looked_at = self._sound_blocks >> 2
-        return Sample(
-            self._packets, self._bytes, self._frames, self.key_frames, self._key_bytes, looked_at, self._sound_bytes, self._mutes, self._last_packet
-        )
-
-    @property
-    def jumps(self) -> int:
-        """How often the terminal's stamps have jumped."""
-        return int(getattr(getattr(self.ingest, "timeline", None), "jumps", 0))
-
-    @property
-    def waits_for_key_frame(self) -> bool:
-        """Pictures come, and are of no use before a key frame."""
-        return bool(getattr(self.ingest, "has_picture", False) and getattr(self.ingest, "waits_for_key_frame", False))
-
-    @property
-    def loss_percent(self) -> float:
-        """Packets missing of packets due, lately."""
-        return self._meter.loss_percent
-
-    def viewer_count(self) -> int:
-        """How many watch."""
-        return sum(len(output) for output in self._outputs.values())
+    # once a second, and by hand ----------------------------------------------
 
     def sweep(self, now: float) -> None:
         """Once a second, by the registry: rates, stuck viewers, outputs nobody watches, a source that did not come back."""
-        if now >= self._rotate_at:
-            self._rotate_at = now + DELAY_SPAN_S
-            self._delay.rotate()
-        self._meter.sample(now, self.frames, self.received, self.packets, self.lost_packets)
+        self.measure_rates(now)
         for output in list(self._outputs.values()):
             if output.sweep(now):
                 self.remove(output, "unwatched")
         self.sound_alone(now)
         if self.state is StreamState.LOST and now - self._lost_at > self.options.reconnect_s:
             self.end("connection lost")
-
-    def stats(self) -> StreamStats:
-        """Rates and totals now."""
-        tick = self._merge.ms
-        p50, p99 = self._delay.percentile(0.5), self._delay.percentile(0.99)
-        return StreamStats(
-            fps=self._meter.fps,
-            bitrate=self._meter.bitrate,
-            loss_percent=self._meter.loss_percent,
-            delay_p50_ms=round(p50 + tick / 2, 2),
-            delay_p99_ms=round(p99 + tick, 2),
-            packets=self.packets,
-            lost=self.lost_packets,
-            bytes=self.received,
-            frames=self.frames,
-            key_frames=self.key_frames,
-            dropped_frames=self._dropped(),
-            gop_frames=len(self.gop.items),
-            gop_bytes=self.gop.size(),
-            viewers=self.viewer_count(),
-            sent_bytes=self._sent_before + sum(output.sent_total() for output in self._outputs.values()),
-            queue_drops=self._drops_before + sum(output.drops for output in self._outputs.values()),
-            uptime_s=round(self.clock.seconds() - self.opened, 3),
-            merge_ms=tick,
-        )
-
-    def transcodes(self) -> list[TrackStats]:
-        """What is made of its sound and picture, and what that costs."""
-        costs = [*(track.stats() for track in self._tracks.values()), *(output.cost() for output in self._outputs.values())]
-        return [cost for cost in costs if cost is not None]
-
-    def _dropped(self) -> int:
-        counts: dict[str, int] = getattr(self.ingest, "counts", {})  # by reason; transparent data is not dropped, it is not ours
-        return sum(amount for reason, amount in counts.items() if reason != "passthrough")
-
-    def viewers(self) -> list[ViewerStats]:
-        """Every viewer now."""
-        self._count()
-        return [viewer.stats() for output in self._outputs.values() for viewer in output.viewers()]
-
-    def every_viewer(self) -> list[Viewer | SegmentViewer]:
-        """The viewers themselves."""
-        return [viewer for output in self._outputs.values() for viewer in output.viewers()]
 
     def kick(self, viewer_id: int) -> bool:
         """Close one viewer; False when there is none of that id."""
@@ -800,14 +628,6 @@ class Stream:
                     viewer.close("kicked")
                     return True
         return False
-
-    def take_loss(self) -> float | None:
-        """Percent of the packets due since the last call that did not come (for 0x9105); None when no packet was due."""
-        packets, lost = self._loss_mark
-        self._loss_mark = (self.packets, self.lost_packets)
-        lost = self.lost_packets - lost
-        due = self.packets - packets + lost
-        return 100.0 * lost / due if due > 0 else None
 
     def _emit(self, name: str, detail: str, peer: str = "") -> None:
         self._registry.emit(name, self.key, self, detail, peer or (self.source.peer if self.source is not None else ""))
