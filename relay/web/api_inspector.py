@@ -19,13 +19,11 @@ from msgspec import Meta
 from relay.core.audit import Audit
 from relay.core.inspector import Inspector, TooManyWatchersError, Wanted
 from relay.settings import Http
-from relay.web.auth import check_origin
 from relay.web.connection import SinkMaker
-from relay.web.feed import EventLines, EventSocket, lines_head
+from relay.web.feed import Feeds
 from relay.web.names import Names
 from relay.web.problem import Problem
 from relay.web.router import TAKEN, Call, Headers, Permission, Route
-from relay.web.websocket import accept
 
 
 class InspectorQuery(msgspec.Struct, forbid_unknown_fields=True):
@@ -38,17 +36,15 @@ class InspectorQuery(msgspec.Struct, forbid_unknown_fields=True):
     message: Annotated[str, Meta(pattern="^(0[xX])?[0-9A-Fa-f]{4}$|^$", description="Message id, hexadecimal: 0x0200, 0x1202.")] = ""
 
 
-class InspectorApi:
-    """The route's handler; keeps the open feeds so that they end with the relay."""
+class InspectorApi(Feeds):
+    """The route's handler."""
 
     def __init__(self, inspector: Inspector, names: Names, settings: Http, headers: Headers, sinks: SinkMaker, audit: Audit | None) -> None:
+        super().__init__(settings, headers)
         self._inspector = inspector
         self._names = names
-        self._settings = settings
-        self._headers = headers
         self._sinks = sinks
         self._audit = audit
-        self._open: dict[EventSocket | EventLines, str] = {}
 
     def routes(self) -> Iterable[Route]:
         """The lines of the table."""
@@ -62,8 +58,7 @@ class InspectorApi:
         """Begin to look."""
         query: InspectorQuery = call.query
         request = call.request
-        if call.head:
-            raise Problem(405, "A stream has no size: use GET.", headers={"Allow": "GET, OPTIONS"})
+        head, feed = self.made(call)
         subject = f"superior:{query.superior}" if query.superior else ""
         if query.sim:
             subject = await self._names.sim(query.sim) or ""
@@ -73,12 +68,6 @@ class InspectorApi:
             subject, frozenset(filter(None, query.protocol.split(","))), int(query.message or "0", 16), query.direction,
             call.sees if call.principal.groups else None,
         )  # fmt: skip
-        feed: EventSocket | EventLines
-        if call.upgrade:
-            check_origin(request, self._settings)
-            head, feed = accept(request), EventSocket()
-        else:
-            head, feed = lines_head(self._headers, call), EventLines()
         try:
             stop = self._inspector.watch(wanted, lambda told: feed.tell({"event": "message", **told}))
         except TooManyWatchersError as problem:
@@ -86,21 +75,5 @@ class InspectorApi:
         if self._audit is not None:  # before the connection is taken over: the request knows no address then
             self._audit.record(call.principal.name, "inspect", subject or "everything", query.protocol or "all protocols", request.address)
         feed.begin(request, self._sinks, head)
-        self._open[feed] = call.principal.name
-
-        def ended() -> None:
-            self._open.pop(feed, None)
-            stop()
-
-        feed.stop = ended
+        self.keep(feed, call.principal.name, stop)
         return TAKEN
-
-    def end_of(self, name: str) -> None:
-        """End the feeds of somebody whose account or token was taken back."""
-        for feed in [feed for feed, who in self._open.items() if who == name]:
-            feed.finish()
-
-    def close(self) -> None:
-        """The relay stops."""
-        for feed in list(self._open):
-            feed.finish()

@@ -92,36 +92,63 @@ def lines_head(headers: Headers, call: Call) -> bytes:
     return ("\r\n".join(lines) + "\r\n\r\n").encode()
 
 
-class EventFeed:
-    """The route's handler; keeps the open feeds so that they end with the relay."""
+class Feeds:
+    """A handler's open feeds, so that they end with the relay, and with the account they were opened by."""
 
-    def __init__(self, events: Events, settings: Http, headers: Headers, sinks: SinkMaker) -> None:
-        self._events = events
+    def __init__(self, settings: Http, headers: Headers) -> None:
         self._settings = settings
         self._headers = headers
-        self._sinks = sinks
         self._open: dict[EventSocket | EventLines, str] = {}  #: by whom
 
     def __len__(self) -> int:
         return len(self._open)
 
+    def made(self, call: Call) -> tuple[bytes, EventSocket | EventLines]:
+        """For a call: the head of its answer, and what answers. Raises ``Problem``."""
+        if call.head:
+            raise Problem(405, "A stream has no size: use GET.", headers={"Allow": "GET, OPTIONS"})
+        if call.upgrade:
+            check_origin(call.request, self._settings)
+            return accept(call.request), EventSocket()
+        return lines_head(self._headers, call), EventLines()
+
+    def keep(self, feed: EventSocket | EventLines, name: str, stop: Callable[[], None]) -> None:
+        """It is open; ``stop`` is called when it ends."""
+        self._open[feed] = name
+
+        def ended() -> None:
+            self._open.pop(feed, None)
+            stop()
+
+        feed.stop = ended
+
+    def end_of(self, name: str) -> None:
+        """End the feeds of somebody whose account or token was taken back."""
+        for feed in [feed for feed, who in self._open.items() if who == name]:
+            feed.finish()
+
+    def close(self) -> None:
+        """End every feed: the relay stops."""
+        for feed in list(self._open):
+            feed.finish()
+
+
+class EventFeed(Feeds):
+    """The route's handler."""
+
+    def __init__(self, events: Events, settings: Http, headers: Headers, sinks: SinkMaker) -> None:
+        super().__init__(settings, headers)
+        self._events = events
+        self._sinks = sinks
+
     def handle(self, call: Call) -> Any:
         """Begin a feed."""
         request = call.request
         after = call.query.after
-        if call.head:
-            raise Problem(405, "A stream has no size: use GET.", headers={"Allow": "GET, OPTIONS"})
-        feed: EventSocket | EventLines
-        if call.upgrade:
-            check_origin(request, self._settings)
-            head = accept(request)
-            feed = EventSocket()
-        else:
-            last = request.header("last-event-id")
-            if after is None and last.isascii() and last.isdigit() and len(last) < 16:
-                after = int(last)
-            head = lines_head(self._headers, call)
-            feed = EventLines()
+        head, feed = self.made(call)
+        last = request.header("last-event-id")
+        if after is None and not call.upgrade and last.isascii() and last.isdigit() and len(last) < 16:
+            after = int(last)
         sees = call.sees if call.principal.groups else None
 
         def tell(event: Event) -> None:
@@ -133,25 +160,9 @@ class EventFeed:
         except OverflowError:
             raise Problem(503, "Too many listen to the events already.", code="too_many_listeners", hint="Close other pages.") from None
         feed.begin(request, self._sinks, head)
-        self._open[feed] = call.principal.name
+        self.keep(feed, call.principal.name, stop)
         if after is not None:
             for event in list(self._events.recent):
                 if event["id"] > after:
                     tell(event)
-
-        def ended() -> None:
-            self._open.pop(feed, None)
-            stop()
-
-        feed.stop = ended
         return TAKEN
-
-    def end_of(self, name: str) -> None:
-        """End the feeds of somebody whose account or token was taken back."""
-        for feed in [feed for feed, who in self._open.items() if who == name]:
-            feed.finish()
-
-    def close(self) -> None:
-        """End every feed: the relay stops."""
-        for feed in list(self._open):
-            feed.finish()
