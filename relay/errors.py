@@ -3,6 +3,7 @@
 ``ProtocolError``: the peer did it; the frame, message or link it names is dropped and counted, never a traceback.
 ``UsageError``: our own code did it; never caught, it is a bug.
 ``ConfigError``: the operator did it; carries the key so that every fault of a file can be told at once.
+``StateError``: what a former process left is damaged or another version's; it is left aside, and said so.
 """
 
 from __future__ import annotations
@@ -48,4 +49,13 @@ class ConfigError(RelayError):
     def __init__(self, path: str, message: str) -> None:
         super().__init__(f"{path}: {message}" if path else message)
         self.path = path
+        self.message = message
+
+
+class StateError(RelayError):
+    """What a former process left cannot be taken over; ``where`` is the place in it."""
+
+    def __init__(self, where: str, message: str) -> None:
+        super().__init__(f"{where}: {message}")
+        self.where = where
         self.message = message

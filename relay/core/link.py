@@ -115,7 +115,7 @@ class Link:
 
     __slots__ = ("_call", "_call_at", "_queue", "_terminals", "failures", "query_at", "registration", "session", "sim", "wire")
 
-    def __init__(self, terminals: Terminals, wire: Wire, phone: str = "") -> None:
+    def __init__(self, terminals: Terminals, wire: Wire, phone: str = "", session: Session | None = None) -> None:
         self.wire = wire
         self.sim = ""  #: key of the terminal, once it is let in
         self.failures = 0  #: refused authentications
@@ -125,7 +125,7 @@ class Link:
         self._call: DelayedCall | None = None
         self._call_at = 0.0
         self._queue: list[Body] = []  #: questions still to be asked about itself
-        self.session = Session(Role.PLATFORM, terminals.options, terminals.clock.seconds(), phone)
+        self.session = session or Session(Role.PLATFORM, terminals.options, terminals.clock.seconds(), phone)
         self._arm()
 
     @property
@@ -160,6 +160,19 @@ class Link:
         """Close it from our side, after what is still to be said."""
         self.session.end(reason)
         self.settle()
+
+    def leave(self) -> None:
+        """Another process goes on with it: who waits for replies is told, and nothing more is done here."""
+        self.session.leave()
+        self.settle()
+        self._queue = []
+        self.query_at = float("inf")
+        self._cancel()
+
+    @property
+    def has_questions(self) -> bool:
+        """Something is still to be asked about itself."""
+        return bool(self._queue)
 
     # ---- requests -------------------------------------------------------------------------------------------------------
 

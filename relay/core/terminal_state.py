@@ -280,6 +280,15 @@ class Terminal:
             self._clock_former, self._clock_best, self._clock_count = self._clock_best, None, 0
 
     @property
+    def clock_state(self) -> dict[str, float | int | None]:
+        """What the clock's offset is estimated from: "best", "former", "count"."""
+        return {"best": self._clock_best, "former": self._clock_former, "count": self._clock_count}
+
+    @clock_state.setter
+    def clock_state(self, state: dict[str, float | int | None]) -> None:
+        self._clock_best, self._clock_former, self._clock_count = state["best"], state["former"], int(state["count"] or 0)
+
+    @property
     def clock_offset_s(self) -> float | None:
         """How far its clock is ahead of ours, in seconds; behind: negative. Its times are whole seconds, so to about one."""
         known = [value for value in (self._clock_best, self._clock_former) if value is not None]

@@ -258,6 +258,42 @@ class Terminals:
             seconds=round(self.clock.seconds() - link.session.opened, 1), bytes_in=link.session.bytes_in, bytes_out=link.session.bytes_out,
         )  # fmt: skip
 
+    def links(self) -> Iterator[Link]:
+        """All that are up, authenticated or not."""
+        return iter([terminal.link for terminal in self._online.values() if terminal.link is not None] + list(self._unregistered))
+
+    def leave(self) -> None:
+        """No more links, and no look into the store: another process goes on with what is carried (``handover``)."""
+        self._closed = True
+        if self._poll is not None:
+            self._poll.cancel()
+            self._poll = None
+
+    def carried_on(self, link: Link, terminal: Terminal | None) -> bool:
+        """A link of the former process goes on here; ``terminal``: whose it is, None = it has not authenticated. False: there is no room for it."""
+        if terminal is None:
+            self._unregistered[link] = None
+            return True
+        if terminal.sim in self._online or len(self._online) >= self.limits.terminals_max:
+            why = "online already" if terminal.sim in self._online else "terminals_max"
+            self.counts[f"links not carried on: {why}"] += 1
+            return False
+        self._terminals[terminal.sim] = terminal
+        link.sim = terminal.sim
+        terminal.link = link
+        self._online[terminal.sim] = terminal
+        self._call_by_names(terminal)
+        self.counts["links carried on"] += 1
+        self._plan_questions(terminal, link, self.clock.seconds())
+        self._tell("online", terminal)
+        return True
+
+    def look_now(self) -> None:
+        """Look into the store at once rather than in a while."""
+        if self._poll is not None:
+            self._poll.cancel()
+            self._look_at_store()
+
     # ---- what a session tells -----------------------------------------------------------------------------------------------
 
     def happened(self, link: Link, event: Event) -> None:
@@ -531,10 +567,7 @@ class Terminals:
 
     def close(self, reason: str = "the relay stops") -> None:
         """Close every link."""
-        self._closed = True
-        if self._poll is not None:
-            self._poll.cancel()
-            self._poll = None
+        self.leave()
         for terminal in list(self._online.values()):
             if terminal.link is not None:
                 terminal.link.end(reason)

@@ -114,6 +114,15 @@ class Deframer:
         """How many bytes wait for their end flag."""
         return len(self._tail)
 
+    @property
+    def state(self) -> tuple[bytes, bool]:
+        """What waits for its end flag, and whether it is the rest of a piece that was too long."""
+        return self._tail, self._skipping
+
+    def resume(self, tail: bytes, skipping: bool) -> None:
+        """Go on where another deframer of the stream stood (its ``state``)."""
+        self._tail, self._skipping = tail[: MAX_PIECE + 1], skipping
+
     def feed(self, data: bytes) -> list[bytes | FrameError]:
         """All pieces that are complete now, in order, and a ``FrameError`` in the place of each that was too long."""
         pieces = (self._tail + data if self._tail else data).split(FLAG)

@@ -274,6 +274,12 @@ class Session(Outbox):
         self._held = None
         self._emit(Ended(reason))
 
+    def leave(self) -> None:
+        """Another process goes on with this link (``session_state``): what waits for replies fails, the phase stays what it is."""
+        if self._requests is not None:
+            for request in self._requests.clear():
+                self._emit(Failed(request, "closed", 0))
+
     # ---- frames -----------------------------------------------------------------------------------------------------
 
     def _identify(self, header: Header) -> bool:
