@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -30,6 +31,7 @@ CLOSE_S = 5.0  #: a peer that does not take our last words is cut off after so l
 UNREAD_MAX = 262144  #: bytes we may have to say to a terminal that does not read: more than any answer, less than would hurt with many
 
 Address = tuple[str, int]
+Begin = Callable[["StreamWire"], Link | None]
 
 
 def plain(host: str) -> str:
@@ -46,8 +48,9 @@ def show(host: str, port: int) -> str:
 class TerminalProtocol(Protocol):
     """One TCP connection; it is the link's ``Wire``."""
 
-    def __init__(self, terminals: Terminals, transport_name: str, recorder: Recorder | None = None) -> None:
+    def __init__(self, terminals: Terminals, transport_name: str, recorder: Recorder | None = None, begin: Begin | None = None) -> None:
         self._terminals = terminals
+        self._begin = begin or terminals.connected
         self._link: Link | None = None
         self._recorder = recorder
         self._tap: Tap | None = None
@@ -67,7 +70,7 @@ class TerminalProtocol(Protocol):
         peer, here = transport.getPeer(), transport.getHost()
         self.host, self.local = plain(getattr(peer, "host", "")), plain(getattr(here, "host", ""))
         self.peer = show(self.host, getattr(peer, "port", 0))
-        self._link = self._terminals.connected(_StreamWire(self))
+        self._link = self._begin(StreamWire(self))
         if self._link is None:
             transport.abortConnection()
             return
@@ -125,6 +128,35 @@ class TerminalProtocol(Protocol):
         transport: Any = self.transport
         transport.abortConnection()
 
+    def hold(self) -> None:
+        """Read no more; what comes stays with the kernel."""
+        transport: Any = self.transport
+        if self.connected:
+            transport.pauseProducing()
+
+    def hand_over(self, unsent_max: int) -> tuple[int, bytes] | None:
+        """A descriptor of the connection that outlives this program, and what was not sent, after which nothing is read or written here any more.
+
+        None when it has ended, or the terminal reads so little that it is ended now.
+        """
+        transport: Any = self.transport
+        if not self.connected or self._cut is not None or transport.disconnecting:
+            return None
+        transport.stopReading()
+        transport.stopWriting()
+        # what Twisted has not given to the kernel yet; it offers no other way to ask (a test holds these names)
+        unsent = bytes(transport.dataBuffer[transport.offset :]) + b"".join(transport._tempDataBuffer)
+        if self._tap is not None:
+            self._tap.close("handed over to the next process")
+            self._tap = None
+        self._link = None
+        if len(unsent) > unsent_max:
+            self._terminals.counts["links cut: not reading"] += 1
+            return None
+        number = transport.getHandle().detach()  # not a second descriptor: with thousands of terminals these are scarce
+        os.set_inheritable(number, True)
+        return int(number), unsent
+
     # IPushProducer: only the fullness matters, answers cannot be withheld
 
     def pauseProducing(self) -> None:
@@ -138,20 +170,20 @@ class TerminalProtocol(Protocol):
         self._full = True
 
 
-class _StreamWire:
+class StreamWire:
     """The link's view of a connection."""
 
-    __slots__ = ("_protocol", "host", "local", "peer", "transport")
+    __slots__ = ("host", "local", "peer", "protocol", "transport")
 
     def __init__(self, protocol: TerminalProtocol) -> None:
-        self._protocol = protocol
+        self.protocol = protocol
         self.peer, self.host, self.local, self.transport = protocol.peer, protocol.host, protocol.local, protocol.transport_name
 
     def write(self, frames: list[bytes]) -> None:
-        self._protocol.send(frames)
+        self.protocol.send(frames)
 
     def close(self, reason: str) -> None:
-        self._protocol.finish()
+        self.protocol.finish()
 
 
 class TerminalFactory(Factory):
@@ -159,18 +191,20 @@ class TerminalFactory(Factory):
 
     noisy = False
 
-    def __init__(self, terminals: Terminals, transport_name: str = "tcp", recorder: Recorder | None = None) -> None:
+    def __init__(self, terminals: Terminals, transport_name: str = "tcp", recorder: Recorder | None = None, begin: Begin | None = None) -> None:
+        """``begin`` makes a connection's link, where it is not a new one."""
+        self._begin = begin
         self._terminals = terminals
         self._transport_name = transport_name
         self._recorder = recorder
 
     def buildProtocol(self, addr: object) -> TerminalProtocol:
-        protocol = TerminalProtocol(self._terminals, self._transport_name, self._recorder)
+        protocol = TerminalProtocol(self._terminals, self._transport_name, self._recorder, self._begin)
         protocol.factory = self
         return protocol
 
 
-class _DatagramWire:
+class DatagramWire:
     """One terminal at one address."""
 
     __slots__ = ("_owner", "address", "host", "key", "local", "peer", "transport")
@@ -238,7 +272,7 @@ class TerminalDatagrams(DatagramProtocol):
             return link
         link = self._follow(key, address)
         if link is None:
-            wire = _DatagramWire(self, key, address, self._local_for(address[0]))
+            wire = DatagramWire(self, key, address, self._local_for(address[0]))
             link = self._terminals.connected(wire, header.phone)
             if link is not None:
                 self._links[key, address] = link
@@ -248,7 +282,7 @@ class TerminalDatagrams(DatagramProtocol):
         """The terminal's link, when it may be taken along to another address."""
         terminal = self._terminals.get(key)
         link = terminal.link if terminal is not None else None
-        if link is None or not isinstance(link.wire, _DatagramWire):
+        if link is None or not isinstance(link.wire, DatagramWire):
             return None
         wire = link.wire
         if plain(address[0]) != wire.host and self._terminals.settings.registration != "open":
@@ -271,7 +305,15 @@ class TerminalDatagrams(DatagramProtocol):
                     self._taps.data_out(frame, address)
                 transport.write(frame, address)
 
-    def forget(self, wire: _DatagramWire) -> None:
+    def adopt(self, key: str, address: Address, begin: Callable[[DatagramWire], Link | None]) -> Link | None:
+        """A link of the former process at that address."""
+        wire = DatagramWire(self, key, address, self._local_for(address[0]))
+        link = begin(wire)
+        if link is not None and link.open:
+            self._links[key, address] = link
+        return link
+
+    def forget(self, wire: DatagramWire) -> None:
         """Its link is over, or moved."""
         self._links.pop((wire.key, wire.address), None)
 
