@@ -2,6 +2,8 @@
 
     bind(wanted)   sockets are made, bound, listening in the kernel    while privileges last; the first that fails names key, address, cause
     adopt          the reactor takes them                              once what answers on them exists
+    hold, leave    nothing more is taken from them, and they are       before a process image that goes on with them; who connects meanwhile
+                   left to whoever runs next                           waits in the kernel
 
 Twisted's ``listenTCP`` would do both at once. The backlog is 1024 rather than 50: a depot of terminals comes back within a second.
 """
@@ -43,6 +45,16 @@ class Wanted(NamedTuple):
     port: int
 
 
+class Left(NamedTuple):
+    """A socket that a former process image left."""
+
+    key: str
+    kind: str
+    host: str
+    wanted_port: int  #: of the configuration; 0 = any
+    number: int  #: the descriptor
+
+
 @dataclass(slots=True)
 class Bound:
     """One socket of ours."""
@@ -51,6 +63,20 @@ class Bound:
     socket: socket.socket
     port: int  #: the real one, when 0 was wanted
     listening: IListeningPort | None = None
+
+    def hold(self) -> None:
+        """Take nothing more from it; it can still be spoken through."""
+        if self.listening is not None:
+            port: Any = self.listening
+            port.stopReading()
+
+    def leave(self) -> Left:
+        """Let go of the descriptor without closing it."""
+        self.hold()
+        port: Any = self.listening
+        number = int((self.socket if port is None else port.socket).detach())
+        os.set_inheritable(number, True)
+        return Left(*self.wanted, number)
 
     def adopt_stream(self, reactor: Any, factory: IProtocolFactory) -> None:
         """Accept connections for ``factory`` from now on."""
@@ -69,11 +95,20 @@ class Listeners:
     def __init__(self) -> None:
         self._bound: dict[str, Bound] = {}
 
-    def bind(self, wanted: Iterable[Wanted]) -> None:
-        """Bind all of them; on the first that fails the others are given back and ConfigError names it."""
+    def bind(self, wanted: Iterable[Wanted], left: Iterable[Left] = ()) -> None:
+        """Bind all of them, or take those that are ``left``; on the first that fails the others are given back and ConfigError names it."""
+        ready = {Wanted(one.key, one.kind, one.host, one.wanted_port): socket.socket(fileno=one.number) for one in left}
+        wanted = list(wanted)
+        for other in ready.keys() - set(wanted):  # first: its address may be wanted under another key
+            ready.pop(other).close()
         try:
             for one in wanted:
-                self._bound[one.key] = _bind(one)
+                made = ready.pop(one, None)
+                if made is not None:
+                    made.set_inheritable(False)
+                    self._bound[one.key] = Bound(one, made, made.getsockname()[1])
+                else:
+                    self._bound[one.key] = _bind(one)
         except ConfigError:
             self.close_unadopted()
             raise
@@ -114,6 +149,17 @@ class Listeners:
             if one.listening is None:
                 one.socket.close()
         return DeferredList(waits, consumeErrors=True)
+
+    def hold(self, *keys: str) -> None:
+        """Take nothing more from the TCP ones and from those of ``keys``."""
+        for key, one in self._bound.items():
+            if one.wanted.kind == "tcp" or key in keys:
+                one.hold()
+
+    def leave(self) -> list[Left]:
+        """Leave all of them to the next process image."""
+        bound, self._bound = self._bound, {}
+        return [one.leave() for one in bound.values()]
 
     def close_unadopted(self) -> None:
         """Give back what nobody answers on."""

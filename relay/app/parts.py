@@ -38,6 +38,7 @@ from relay.app.health import Health
 from relay.app.keys import data_directory
 from relay.app.listening import Listeners
 from relay.app.records import Records
+from relay.app.signalling import Signalling
 from relay.app.threads import files_pool, transcoding_pool
 from relay.core.accounts import Accounts
 from relay.core.admission import Admission
@@ -129,6 +130,7 @@ class Parts:
         self.media = MediaServer(reactor, clock, self.registry, settings.media, settings.limits.log_peer_s)
         self.inspector = Inspector(time.time, Explainer(self._cipher_keys))
         self.recorder = self.media.recorder = recorder_of(settings.log, time.time, self.inspector)
+        self.signalling = Signalling(reactor, self.terminals, self.recorder)
         admission = Admission(self.terminals, resolver, clock, self.events, settings.media.unrequested)
         ports = MediaPorts(listeners.port("media.live_tcp_port"), listeners.port("media.live_udp_port"))
         self.live = Live(
@@ -339,8 +341,7 @@ class Parts:
         self.merge.start()
         for key in ("terminals.tcp_port", "terminals.tls_port"):
             self._stream(key, TerminalFactory(self.terminals, "tls" if self._speaks_tls(key) else "tcp", self.recorder))
-        host = self.settings.terminals.host
-        self._datagrams("terminals.udp_port", lambda _: TerminalDatagrams(self.terminals, local_address_for(host), self.recorder))
+        self._datagrams("terminals.udp_port", self._terminal_datagrams)
         for kind in ("live", "playback"):
             self._stream(f"media.{kind}_tcp_port", self.media.factory(kind, self.listeners.port(f"media.{kind}_tcp_port")))
             self._datagrams(f"media.{kind}_udp_port", partial(self._media_datagrams, kind))
@@ -378,6 +379,10 @@ class Parts:
             bound.adopt_stream(self.reactor, wrap(factory, certificate, self.reactor))
         else:
             bound.adopt_stream(self.reactor, factory)
+
+    def _terminal_datagrams(self, port: int) -> TerminalDatagrams:
+        self.signalling.datagrams = TerminalDatagrams(self.terminals, local_address_for(self.settings.terminals.host), self.recorder)
+        return self.signalling.datagrams
 
     def _media_datagrams(self, kind: str, port: int) -> MediaDatagrams:
         made = MediaDatagrams(self.clock, self.registry, self.settings.media, kind, port, self.settings.limits.log_peer_s)
@@ -452,9 +457,10 @@ class Parts:
 
     # stopping -------------------------------------------------------------
 
-    async def stop(self) -> None:
+    async def stop(self, handing_over: bool = False) -> None:
         """Tell terminals and viewers, let that leave, end everything; nothing new is accepted any more.
 
+        ``handing_over``: terminals' links do not end, ``signalling`` has what the next image of the process needs of them.
         A step that fails is a bug and logged as such; the ones after it are taken all the same, above all the threads' end.
         """
         steps: tuple[Callable[[], Any], ...] = (
@@ -478,8 +484,7 @@ class Parts:
             self._stop_bridge,
             self._stop_superiors,
             self.registry.close,
-            self.terminals.close,
-            self._drained,
+            *((partial(self._drained, True), self.signalling.leave) if handing_over else (self.terminals.close, self._drained)),
             self.media.stop,
             self.rtmp.stop,
             self._stop_recording,
@@ -513,8 +518,10 @@ class Parts:
     def _stop_recording(self) -> None:
         self.recorder.close()
 
-    async def _drained(self) -> None:
+    async def _drained(self, handing_over: bool = False) -> None:
         """Until nobody has bytes left to take, or DRAIN_S is over."""
         deadline = self.clock.seconds() + DRAIN_S
-        while self.reactor.getWriters() and self.clock.seconds() < deadline:
+        while self.clock.seconds() < deadline:
+            if all(handing_over and self.signalling.is_carried(writer) for writer in self.reactor.getWriters()):
+                return
             await deferLater(self.reactor, DRAIN_POLL_S)

@@ -53,7 +53,17 @@ def freeze_garbage() -> None:
     gc.set_threshold(*GC_THRESHOLD)
 
 
-def on_signals(reactor: Any, reload: Callable[[], None]) -> None:
+def arguments() -> list[str]:
+    """The command's words behind the interpreter, as Python counts them."""
+    return list(sys.argv)
+
+
+def original_arguments() -> list[str]:
+    """The whole command."""
+    return list(sys.orig_argv)
+
+
+def on_signals(reactor: Any, reload: Callable[[], None], restart: Callable[[], None]) -> None:
     """SIGTERM and SIGINT stop in order and exit with 0 (Twisted's own handlers would end with the signal); the second one kills."""
     seen = 0
 
@@ -67,11 +77,12 @@ def on_signals(reactor: Any, reload: Callable[[], None]) -> None:
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
     signal.signal(signal.SIGHUP, lambda number, frame: reactor.callFromThread(reload))
+    signal.signal(signal.SIGUSR2, lambda number, frame: reactor.callFromThread(restart))
 
 
 def on_rotate(reactor: Any, rotate: Callable[[], None]) -> None:
     """SIGUSR1 begins a new log file, as twistd does it."""
-    if not signal.getsignal(signal.SIGUSR1):
+    if signal.getsignal(signal.SIGUSR1) in (signal.SIG_DFL, signal.SIG_IGN):  # ignored: a former image of this process did that
         signal.signal(signal.SIGUSR1, lambda number, frame: reactor.callFromThread(rotate))
 
 

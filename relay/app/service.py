@@ -8,7 +8,8 @@
     stop         nothing new is accepted → terminals are told to stop sending (0x9102) → viewers end → links close → the store closes;
                  all within STOP_S
 
-SIGTERM and SIGINT stop and exit with 0. SIGHUP rereads the configuration.
+SIGTERM and SIGINT stop and exit with 0. SIGHUP rereads the configuration. SIGUSR2 stops too, but terminals and listeners go on in the next image
+of the process (``restarting``, ``handover``).
 """
 
 # mypy: disallow-untyped-calls=False
@@ -18,7 +19,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ from relay.app.config import ConfigurationError, Loaded, listeners, load
 from relay.app.listening import Listeners, Wanted, show
 from relay.app.logs import LogWriter, stdout
 from relay.app.parts import Parts
+from relay.app.restarting import Go, Restarting, gap
 from relay.core.accounts import Accounts
 from relay.core.tokens import Signer
 from relay.errors import RelayError, UsageError
@@ -74,7 +76,9 @@ class Relay(MultiService):
 
     demo = False
 
-    def __init__(self, read: Callable[[], Loaded], reactor: Any, twistd: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, read: Callable[[], Loaded], reactor: Any, twistd: Mapping[str, Any] | None = None, config: str | None = None, here: Path | None = None
+    ) -> None:
         super().__init__()
         self.setName("jt1078relay")
         loaded = read()
@@ -91,6 +95,8 @@ class Relay(MultiService):
         self._twistd = twistd
         self._bound = False
         self._stopping: Deferred[None] | None = None
+        self._told_to_stop = False
+        self._restarting = Restarting(self, twistd, config, here or Path.cwd()) if twistd is not None else None
         log.info("{said}", said=loaded.said)
         log.info("jt1078relay {version}, Python {python}", version=relay.__version__, python=sys.version.split()[0])
         for warning in (*loaded.warnings, *advertised.warnings(loaded.settings)):
@@ -128,8 +134,9 @@ class Relay(MultiService):
         if self._twistd is not None:
             process.use_monotonic_time(self.reactor)
             process.raise_descriptors()
+        received = self._restarting.take() if self._restarting is not None else None
         try:
-            self.listeners.bind(self.wanted())
+            self.listeners.bind(self.wanted(), received.listeners if received is not None else ())
         except RelayError as problem:
             self._cannot_start(problem)
         self._bound = True
@@ -147,19 +154,33 @@ class Relay(MultiService):
         except RelayError as problem:
             self.listeners.close_unadopted()
             self._cannot_start(problem)
+        self._go_on()
         super().startService()
         self.reactor.callWhenRunning(self._running)
 
     def _cannot_start(self, problem: RelayError) -> None:
         if self._twistd is None:
             raise problem
+        if self._restarting is not None:
+            self._restarting.end()
         process.cannot_start(problem, self._twistd)
+
+    def _go_on(self) -> None:
+        """With the terminals of a former image, if there was one."""
+        received = self._restarting.received if self._restarting is not None else None
+        if received is None or self.parts is None or self._restarting is None:
+            return
+        self.reactor.addSystemEventTrigger("after", "shutdown", self._restarting.end)
+        adopted = self.parts.signalling.take(received.terminals)
+        text = "{tcp} TCP connections and {udp} UDP sessions of terminals go on, {lost} do not; nothing was answered for {seconds:.2f} s"
+        log.info(text, tcp=adopted.tcp, udp=adopted.udp, lost=adopted.lost, seconds=gap(received))
+        received.terminals.clear()
 
     def _running(self) -> None:
         if not self.running:
             return
-        if self._twistd is not None:
-            process.on_signals(self.reactor, self.reload)
+        if self._restarting is not None:
+            process.on_signals(self.reactor, self.reload, self._restarting.begin)
             process.freeze_garbage()
         log.info("listening: {listeners}", listeners=self.listeners.described() or "nowhere")
         if self.parts is not None:
@@ -198,8 +219,29 @@ class Relay(MultiService):
 
     # stopping -------------------------------------------------------------
 
+    @property
+    def stopping(self) -> bool:
+        """The end has begun."""
+        return self._stopping is not None
+
     def stopService(self) -> Deferred[None]:
         """End everything in order, within STOP_S; fires when done."""
+        self._told_to_stop = True
+        return self._end(self._stop)
+
+    def hand_over(self, go: Go) -> Deferred[None]:
+        """The same, but terminals and listeners are kept for ``go``, which does not come back."""
+        since = self.clock.seconds()
+
+        def ended(_: None) -> None:
+            if self._told_to_stop:
+                log.info("told to stop while restarting: ends")
+            elif self.parts is not None:
+                go(since, self.parts.signalling.carried())
+
+        return self._end(self._stop_for_handover).addCallback(ended)
+
+    def _end(self, steps: Callable[[], Coroutine[Any, Any, None]]) -> Deferred[None]:
         done: Deferred[None] = Deferred()
         if self._stopping is None:
             log.info("stopping")
@@ -216,7 +258,7 @@ class Relay(MultiService):
             def ended(_: object) -> None:
                 log.info("stopped after {seconds:.1f} s", seconds=self.clock.seconds() - begun)
 
-            self._stopping = ensureDeferred(self._stop()).addTimeout(STOP_S, self.reactor).addErrback(failed).addCallback(ended)
+            self._stopping = ensureDeferred(steps()).addTimeout(STOP_S, self.reactor).addErrback(failed).addCallback(ended)
 
         def tell(_: None) -> None:
             done.callback(None)
@@ -229,6 +271,14 @@ class Relay(MultiService):
         if self.parts is not None:
             await self.parts.stop()
         await self.listeners.stop()
+        await super().stopService()
+        await self.store.stop()
+
+    async def _stop_for_handover(self) -> None:
+        self.listeners.hold("terminals.udp_port")
+        if self.parts is not None:
+            self.parts.signalling.hold()
+            await self.parts.stop(handing_over=True)
         await super().stopService()
         await self.store.stop()
 
@@ -277,4 +327,4 @@ def relay_service(explicit: str | None, twistd: Mapping[str, Any]) -> Relay:
     from twisted.internet import reactor
 
     here = Path.cwd()
-    return Relay(lambda: load(explicit, here=here), reactor, twistd)
+    return Relay(lambda: load(explicit, here=here), reactor, twistd, explicit, here)

@@ -17,6 +17,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from relay.errors import RelayError
 from relay.store import postgres, sqlite
 from relay.store.connection import Connection, T, Work, in_transaction, reading
 from relay.store.errors import StoreError
+from relay.store.schema import migrate
 
 How = Callable[[Connection, Work[Any]], Any]
 
@@ -34,13 +36,14 @@ BUSY_S = 30.0  #: how long the thread waits for another process' write lock; not
 COMMAND_BUSY_S = 10.0  #: the same for a command, where somebody waits at the prompt
 
 
-def connect(url: str | Path, password: str = "", busy_s: float = COMMAND_BUSY_S) -> Connection:
-    """Open (and make, and migrate) the store that a URL names; a path is an SQLite file. Raises StoreError, ConfigError."""
-    if isinstance(url, Path):
-        return sqlite.connect(url, busy_s)
-    if postgres.is_postgres(url):
-        return postgres.connect(url, password, busy_s)
-    return sqlite.connect(sqlite.path_of(url), busy_s)
+def connect(url: str | Path, password: str = "", busy_s: float = COMMAND_BUSY_S, upto: int | None = None) -> Connection:
+    """Open (and make, and migrate) the store that a URL names; a path is an SQLite file. Raises StoreError, ConfigError.
+
+    ``upto`` = 0 only looks whether this version knows the store's schema.
+    """
+    if not isinstance(url, Path) and postgres.is_postgres(url):
+        return postgres.connect(url, password, busy_s, upto)
+    return sqlite.connect(url if isinstance(url, Path) else sqlite.path_of(url), busy_s, partial(migrate, upto=upto))
 
 
 class Database:

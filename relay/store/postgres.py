@@ -130,7 +130,7 @@ def said(problem: Exception) -> str:
     return " ".join(str(problem).split()) or type(problem).__name__
 
 
-def connect(url: str, password: str, busy_s: float) -> PostgresConnection:
+def connect(url: str, password: str, busy_s: float, upto: int | None = None) -> PostgresConnection:
     """Connect and migrate."""
     from relay.store.schema import migrate
 
@@ -155,7 +155,7 @@ def connect(url: str, password: str, busy_s: float) -> PostgresConnection:
         raise StoreError(f"the store {name} cannot be opened: {said(problem)}") from None
     connection = PostgresConnection(inner, psycopg.Error, name)
     try:
-        migrate(connection)
+        migrate(connection, upto)
     except StoreError as problem:
         connection.close()
         raise StoreError(f"{name}: {problem}") from None
