@@ -281,6 +281,10 @@ class Limits:
     subpackage_bytes: int = a_number(4194304, 1024)  #: in assembly, a terminal (photos of 0x0801 are large)
     subpackage_messages: int = a_number(64, 1)  #: in assembly, a terminal
     subpackage_bytes_all: int = a_number(67108864, 1024)
+    viewers_per_user: int = a_number(200, 0)  #: players of one account at once; 0 = no limit
+    viewers_per_token: int = a_number(0, 0)  #: of one other name in media tokens: an application's URLs may be for thousands; 0 = no limit
+    requests_per_user_s: float = a_number(100.0, 0.0)  #: API requests of one account or API token, in the long run; 0 = no limit
+    requests_burst: int = a_number(500, 1)  #: so many at once before that counts
     log_peer_s: float = a_number(1.0, 0.0)  #: at most one log line about a bad peer in so long
 
 

@@ -58,6 +58,7 @@ from relay.core.playback_session import PLAYBACK
 from relay.core.ptz import Ptz
 from relay.core.push import Pushes
 from relay.core.quirks import Quirks
+from relay.core.quota import Quota
 from relay.core.recordings import Recordings
 from relay.core.superiors import Superiors
 from relay.core.talk import Talks
@@ -153,7 +154,9 @@ class Parts:
         )
         self.searches.claim = self.playbacks.claim
         self.hooks = Hooks(settings.hook, webhook_post(reactor), self.events, clock, time.time, settings.http.advertise or socket.gethostname())
-        plays = Plays(signer, resolver, self.live, time.time, self.hooks.permit)
+        self.accounts = Accounts(store.users, signer, clock, time.time, store.changes)
+        self.quota = Quota(settings.limits, clock.seconds, self.accounts.is_user)
+        plays = Plays(signer, resolver, self.live, time.time, self.hooks.permit, self.quota)
         plays.playback = self.playbacks.acquire
         self.rtmp = RtmpServer(clock, settings.rtmp, plays, settings.limits.log_peer_s)
         store.multimedia.directory = data_directory(settings) / "multimedia"
@@ -183,7 +186,6 @@ class Parts:
         self.records.take_pictures(self.orders)
         self.records.watch_streams(self.live, self.registry, tell_player)
         self.ptz = Ptz(self.terminals, clock, self.events, settings.terminals.ptz_hold_s, self.audit.record)
-        self.accounts = Accounts(store.users, signer, clock, time.time, store.changes)
         dialler = Dialler(reactor, clock, Fence(settings.rtmp.push_allow))
         self.pushes = Pushes(dialler, self.live, self.registry, self.terminals, resolver, clock, self.events, random.random)
         self.files = files_pool()
@@ -226,6 +228,7 @@ class Parts:
                 signer=signer,
                 accounts=self.accounts,
                 permit=self.hooks.permit,
+                quota=self.quota,
                 rows=store.terminals,
                 terminals=self.terminals,
                 resolver=resolver,

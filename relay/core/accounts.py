@@ -194,6 +194,15 @@ class Accounts:
             raise TokenError("revoked", "the account was changed; log in again")
         return grant, user
 
+    def is_user(self, name: str) -> bool:
+        """Whether an account has that name."""
+        return name in self._users
+
+    def maker_of(self, token_id: str) -> str:
+        """The user who made an API token; "" = nobody that is known."""
+        issued = self._tokens.get(token_id)
+        return issued.made_by if issued is not None else ""
+
     def of_token(self, token: str) -> tuple[ApiGrant, tuple[str, ...]]:
         """What the token grants, and the groups it is for (none: all); raises TokenError."""
         grant = self._signer.check_api(token, self._wall())

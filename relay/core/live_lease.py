@@ -28,10 +28,11 @@ class Leased(Protocol):
 class Lease:
     """Somebody's wish for a channel. ``release`` it once; ``on_ended(cause)`` is called when the stream ends before that."""
 
-    __slots__ = ("_channel", "ended", "media", "on_ended", "purpose", "stream", "trace", "wants", "who")
+    __slots__ = ("_channel", "_over", "ended", "media", "on_ended", "purpose", "stream", "trace", "wants", "who")
 
     def __init__(self, channel: Leased, wants: str, media: str, purpose: str, who: str) -> None:
         self._channel: Leased | None = channel
+        self._over: Callable[[], None] | None = None
         self.wants = wants  #: "main", "sub" or "" (what runs)
         self.media = media  #: "av", "v" or "a"
         self.purpose = purpose  #: "viewer", "recorder", "superior" …
@@ -51,16 +52,29 @@ class Lease:
         if self._channel is not None and self.trace is not None:
             self.trace.mark(FIRST_BYTE, self._channel.now())
 
+    def when_over(self, call: Callable[[], None]) -> None:
+        """Call it once, when this is released or the stream ends; at once when that has happened."""
+        self._over = call
+        if self._channel is None:
+            self._tell_over()
+
+    def _tell_over(self) -> None:
+        over, self._over = self._over, None
+        if over is not None:
+            over()
+
     def release(self) -> None:
         """It is no longer wanted. Safe to call again."""
         channel, self._channel = self._channel, None
         if channel is not None:
             channel.release(self)
+        self._tell_over()
 
     def end(self, cause: str) -> None:
         """The stream is over (called by the channel)."""
         self._channel = None
         self.ended = cause
+        self._tell_over()
         if self.on_ended is not None:
             self.on_ended(cause)
 

@@ -19,6 +19,7 @@ from twisted.internet.defer import Deferred
 from relay.core.alias import Resolver
 from relay.core.hooks import Permit
 from relay.core.live import MAIN, SUB, Lease, Live, StartFailed
+from relay.core.quota import Quota
 from relay.core.tokens import Signer, TokenError
 from relay.core.trace import REQUESTED
 from relay.hub.formats import OutputFormat
@@ -84,12 +85,15 @@ def _query(text: str) -> Mapping[str, str]:
 class Plays:
     """Opens channels for those who show a media token."""
 
-    def __init__(self, signer: Signer, resolver: Resolver, live: Live, wall: Callable[[], float], permit: Permit | None = None) -> None:
+    def __init__(
+        self, signer: Signer, resolver: Resolver, live: Live, wall: Callable[[], float], permit: Permit | None = None, quota: Quota | None = None
+    ) -> None:
         self._signer = signer
         self._resolver = resolver
         self._live = live
         self._wall = wall
         self._permit = permit
+        self._quota = quota
         self.playback: Callable[[str, str, str, str], Deferred[Lease]] | None = None  #: ``Playbacks.acquire``
         self.refused = 0  #: tokens that did not open what was asked
 
@@ -118,8 +122,13 @@ class Plays:
             raise StartFailed(403, code, f"The token is refused: {problem}.", hop=REQUESTED) from None
         if self._permit is not None:
             await self._permit(sim or wanted.name, wanted.channel, wanted.kind, "rtmp", grant.viewer, address)
+        if self._quota is not None:
+            return await self._quota.viewer(grant.viewer, lambda: self._acquire(wanted, sim, grant.viewer))
+        return await self._acquire(wanted, sim, grant.viewer)
+
+    async def _acquire(self, wanted: Wish, sim: str | None, who: str) -> Lease:
         if wanted.kind == "playback":
             if self.playback is None:
                 raise StartFailed(404, "unknown_stream", f"There is no stream playback/{wanted.name[:80]}.", hop=REQUESTED)
-            return await self.playback(wanted.name, wanted.format.media, "viewer", grant.viewer)
-        return await self._live.acquire(sim or wanted.name, wanted.channel, wanted.stream, wanted.format.media, "viewer", grant.viewer)
+            return await self.playback(wanted.name, wanted.format.media, "viewer", who)
+        return await self._live.acquire(sim or wanted.name, wanted.channel, wanted.stream, wanted.format.media, "viewer", who)

@@ -3,7 +3,9 @@
 ``PeerLog``: one line a second and peer, the rest counted and told with the next line.
 ``Flapping``: EMQX's rule for clients that connect again and again: so many times within a window, then banned for a while.
 
-Both hold a bounded number of peers; the one heard of longest ago is forgotten first.
+``Buckets``: tokens that fill at a rate, one spent by each request.
+
+All hold a bounded number of peers; the one heard of longest ago is forgotten first.
 """
 
 from __future__ import annotations
@@ -90,3 +92,25 @@ class Flapping:
         if len(self._banned) > PEERS_MAX:
             self._banned.popitem(last=False)
         return True
+
+
+class Buckets:
+    """A token bucket per name: ``burst`` at once, ``rate`` a second in the long run; a rate of 0 limits nothing."""
+
+    def __init__(self, rate: float, burst: int) -> None:
+        self.rate = rate
+        self.burst = max(1, burst)
+        self._levels: OrderedDict[str, tuple[float, float]] = OrderedDict()  #: name -> (tokens, at)
+
+    def take(self, name: str, now: float) -> float:
+        """Spend one: 0; when there is none, the seconds until there will be, and nothing is spent."""
+        if not self.rate:
+            return 0.0
+        tokens, at = self._levels.get(name, (float(self.burst), now))
+        tokens = min(self.burst, tokens + (now - at) * self.rate)
+        enough = tokens >= 1.0
+        self._levels[name] = (tokens - 1.0 if enough else tokens), now
+        self._levels.move_to_end(name)
+        if len(self._levels) > PEERS_MAX:  # the one heard of longest ago: its bucket is full, or nearly
+            self._levels.popitem(last=False)
+        return 0.0 if enough else (1.0 - tokens) / self.rate

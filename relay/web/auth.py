@@ -3,7 +3,7 @@
     media       a media token for this stream in the address or the header; or an API token of any role in the header, never in the
                 address, since media addresses are passed on (but for ``/live/ws``, which pages open by themselves); or a session
     metrics     the scraper's token of the configuration, an API token, or a session
-    the others  an API token, or a session, whose role suffices
+    the others  an API token, or a session, whose role suffices, and who does not ask too often (429)
 
 No token: 401. An API token or a session that is not valid: 401 with the reason; a media token that does not open this stream, a role that
 does not suffice: 403.
@@ -18,9 +18,11 @@ from __future__ import annotations
 import hmac
 from collections.abc import Callable
 from http.cookies import CookieError, SimpleCookie
+from math import ceil
 from urllib.parse import urlsplit
 
 from relay.core.accounts import Accounts
+from relay.core.quota import Quota
 from relay.core.tokens import Grant, Signer, TokenError
 from relay.settings import Http, Metrics
 from relay.web.api_compat import PREFIX
@@ -31,6 +33,7 @@ from relay.web.server import Request
 
 MEDIA = "media"  #: the role of who holds a media token
 COOKIE = "jt1078relay"
+_LIMITED = (Permission.VIEWER, Permission.OPERATOR, Permission.ADMIN)  #: media and the scraper have limits of their own
 SAFE = (b"GET", b"HEAD")  #: methods that change nothing
 
 _HINTS = {
@@ -73,7 +76,7 @@ class Authenticator:
     """Checks the token of a request against what its route wants."""
 
     def __init__(
-        self, signer: Signer, metrics: Metrics, http: Http, names: Names, wall: Callable[[], float], accounts: Accounts
+        self, signer: Signer, metrics: Metrics, http: Http, names: Names, wall: Callable[[], float], accounts: Accounts, quota: Quota | None = None
     ) -> None:
         self._signer = signer
         self._metrics = metrics
@@ -81,6 +84,7 @@ class Authenticator:
         self._accounts = accounts
         self._names = names
         self._wall = wall
+        self._quota = quota
         self.refused = 0  #: tokens that did not open what was asked
 
     def __call__(self, call: Call) -> Principal:
@@ -101,7 +105,18 @@ class Authenticator:
             raise Problem(
                 403, f"This needs the role {permission.value}; yours is {principal.role}.", code="role", hint="Use another token or account."
             )
+        if permission in _LIMITED:
+            self._within_limits(principal)
         return principal
+
+    def _within_limits(self, principal: Principal) -> None:
+        wait = self._quota.request(principal.subject, principal.name) if self._quota is not None else 0.0
+        if wait:
+            seconds = ceil(wait)
+            raise Problem(
+                429, f"{principal.name} asks the API more often than one may.", code="too_many_requests", headers={"Retry-After": str(seconds)},
+                hint=f"Wait {seconds} s. Events (/api/v1/events) tell changes without asking; the operator may raise limits.requests_per_user_s.",
+            )  # fmt: skip
 
     def _tokens(self, call: Call) -> tuple[str, str]:
         scheme, _, token = call.request.header("authorization").partition(" ")
@@ -127,7 +142,7 @@ class Authenticator:
         if call.upgrade:
             check_origin(request, self._http)
         call.session = grant
-        return Principal(user.name, user.role, user.groups, user.name)
+        return Principal(user.name, user.role, user.groups, user.name, f"user {user.name}")
 
     def _equal(self, given: str, wanted: str) -> bool:
         return hmac.compare_digest(given.encode("utf-8", "surrogateescape"), wanted.encode())
@@ -137,7 +152,8 @@ class Authenticator:
             grant, groups = self._accounts.of_token(token)
         except TokenError as problem:
             raise self._bad(problem, status) from None
-        return Principal(grant.name or grant.role.word, grant.role.word, groups)
+        maker = self._accounts.maker_of(grant.id)
+        return Principal(grant.name or grant.role.word, grant.role.word, groups, subject=f"user {maker}" if maker else f"token {grant.id or grant.name}")
 
     def _media(self, call: Call, header: str, address: str) -> Principal:
         client = call.request.address

@@ -96,7 +96,7 @@ class Hls:
         yield Route(
             method="GET", path=f"{places[0]}/index.m3u8", handler=self.index, permission=Permission.MEDIA, tag="media",
             aliases=aliases("index.m3u8", "hls.m3u8"), summary="HLS: fragmented MP4 with low-latency parts, or MPEG-TS", query=HlsQuery, any_query=True,
-            content_type=CONTENT_TYPE, errors=(409, 410, 415, 503, 504), any_origin=True,
+            content_type=CONTENT_TYPE, errors=(409, 410, 415, 429, 503, 504), any_origin=True,
         )  # fmt: skip
         for name, handler in (("live.m3u8", self.playlist), ("{file}.m4s", self.segment), ("{file}.ts", self.segment), ("{file}.mp4", self.init)):
             yield Route(

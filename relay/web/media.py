@@ -33,6 +33,7 @@ from twisted.python.failure import Failure
 from relay.core.hooks import Permit
 from relay.core.live import Lease
 from relay.core.playback_session import AT_ITS_END
+from relay.core.quota import Quota
 from relay.core.tokens import Grant
 from relay.core.trace import FIRST_BYTE, Watcher
 from relay.hub.formats import OutputFormat, UnsupportedTrackError
@@ -290,7 +291,9 @@ class Media:
         sinks: SinkMaker,
         translate: Callable[[BaseException], Problem | None],
         permit: Permit | None = None,
+        quota: Quota | None = None,
     ) -> None:
+        self._quota = quota
         self._permit = permit
         self._acquire = acquire
         self._playback = playback
@@ -310,12 +313,12 @@ class Media:
                 method="GET", path=f"{name}.{container}", handler=self.play, permission=Permission.MEDIA, tag="media",
                 aliases=(f"{word}.{container}", f"{name}.live.{container}", f"{word}.live.{container}", *more.get(container, ())),
                 summary=f"{WORDS[container]}; with an upgrade, over a WebSocket", query=MediaQuery, any_query=True,
-                content_type=TYPES[container], errors=(409, 415, 503, 504), any_origin=True, report=self.report,
+                content_type=TYPES[container], errors=(409, 415, 429, 503, 504), any_origin=True, report=self.report,
             )  # fmt: skip
             yield Route(
                 method="GET", path=f"/playback/{{id}}.{container}", handler=self.play, permission=Permission.MEDIA, tag="media",
                 summary=f"{WORDS[container]} of a playback; with an upgrade, over a WebSocket", query=MediaQuery, any_query=True,
-                content_type=TYPES[container], errors=(409, 410, 415, 503, 504), any_origin=True, report=self.report,
+                content_type=TYPES[container], errors=(409, 410, 415, 429, 503, 504), any_origin=True, report=self.report,
             )  # fmt: skip
 
     # ---- one request ----------------------------------------------------------------------------------------------------
@@ -342,11 +345,15 @@ class Media:
         """What the path names."""
         if "id" in path:
             await self._permitted(path["id"], 0, fmt, who)
-            return await self._playback(path["id"], fmt.media, "viewer", who.name, watch=watch)
+            return await self._counted(who.name, lambda: self._playback(path["id"], fmt.media, "viewer", who.name, watch=watch))
         channel = int(path["channel"])
         name = await self._name(path["sim"], channel, grant)
         await self._permitted(name, channel, fmt, who)
-        return await self._acquire(name, channel, stream, fmt.media, "viewer", who.name, watch=watch)
+        return await self._counted(who.name, lambda: self._acquire(name, channel, stream, fmt.media, "viewer", who.name, watch=watch))
+
+    async def _counted(self, name: str, acquire: Callable[[], Deferred[Lease]]) -> Lease:
+        """Within what one user may have at once."""
+        return await (self._quota.viewer(name, acquire) if self._quota is not None else acquire())
 
     async def _permitted(self, name: str, channel: int, fmt: OutputFormat, who: Who) -> None:
         """Ask the hooks that decide about plays."""

@@ -124,6 +124,8 @@ def _responses(route: Route, index: dict[str, Any]) -> dict[str, Any]:
         refused.add(414)  # the address can be made longer than ``server.LINE_MAX``
     if route.permission is not Permission.PUBLIC:
         refused |= {400, 401, 403}
+    if route.permission in (Permission.VIEWER, Permission.OPERATOR, Permission.ADMIN):
+        refused.add(429)  # limits.requests_per_user_s
     if route.body is not None:
         refused |= {400, 413, 415}
     for status in sorted(refused | set(route.errors)):

@@ -30,7 +30,7 @@ class Pictures:
         yield Route(
             method="GET", path="/live/{sim}_{channel:int}.jpg", handler=self.picture, permission=Permission.MEDIA, tag="media",
             aliases=("/live/{sim}_{channel:int}_{stream:main|sub}.jpg", "/playback/{id}.jpg"), summary="The latest key frame as a JPEG file",
-            query=MediaQuery, any_query=True, content_type=TYPE, errors=(409, 410, 415, 503, 504), any_origin=True,
+            query=MediaQuery, any_query=True, content_type=TYPE, errors=(409, 410, 415, 429, 503, 504), any_origin=True,
         )  # fmt: skip
 
     async def picture(self, call: Call) -> Answer:

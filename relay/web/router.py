@@ -64,6 +64,7 @@ class Principal(msgspec.Struct, frozen=True):
     role: str  #: one of ROLES, or "media" for a media token
     groups: tuple[str, ...] = ()  #: the groups whose terminals it may see; none: all terminals
     user: str = ""  #: the account behind it; "" for tokens that belong to none
+    subject: str = ""  #: whose requests these are, for limits: an account, or one token
 
     def may(self, permission: Permission) -> bool:
         """Whether a route with that permission is open to it."""

@@ -24,6 +24,7 @@ from relay.core.ptz import Ptz
 from relay.core.push import Pushes
 from relay.core.quality import QualityWatch
 from relay.core.quirks import Quirks
+from relay.core.quota import Quota
 from relay.core.recordings import Recordings as Searches
 from relay.core.superiors import Superiors
 from relay.core.talk import Talks
@@ -103,6 +104,7 @@ class WebParts:
     sinks: SinkMaker  #: ``relay.net.sink.make_sink``
     version: str
     permit: Permit | None = None  #: ``core.hooks.Hooks.permit``
+    quota: Quota | None = None  #: None: users have no limits
     demo: bool = False
     problems: Callable[[], list[str]] = list  #: what keeps the relay from doing its work, for ``/readyz``
     figures: Figures = field(default_factory=Figures)  #: more for ``/metrics``
@@ -148,10 +150,10 @@ class Web:
         settings = parts.settings
         self._hub = parts.hub
         names = Names(parts.rows, parts.terminals, parts.resolver, parts.clock.seconds)
-        self.authenticator = Authenticator(parts.signer, settings.metrics, settings.http, names, parts.wall, parts.accounts)
+        self.authenticator = Authenticator(parts.signer, settings.metrics, settings.http, names, parts.wall, parts.accounts, parts.quota)
         headers = Headers(settings.http)
         self.feed = EventFeed(parts.events, settings.http, headers, parts.sinks)
-        self.media = Media(parts.live.acquire, parts.playbacks.acquire, names, self.authenticator, parts.sinks, translate, parts.permit)
+        self.media = Media(parts.live.acquire, parts.playbacks.acquire, names, self.authenticator, parts.sinks, translate, parts.permit, parts.quota)
         self.many = Many(self.media, names, parts.sinks, translate, parts.wall)
         self.pictures = Pictures(self.media, parts.hub)
         self.hls = Hls(self.media, parts.clock)
@@ -253,7 +255,7 @@ class Web:
         )  # fmt: skip
 
     def _figures(self, parts: WebParts) -> Figures:
-        given = parts.figures
+        given, quota = parts.figures, parts.quota
         terminals = parts.terminals
         gauges: dict[str, tuple[str, Callable[[], float]]] = {
             "terminals_online": ("Terminals that are online", lambda: terminals.online_count),
@@ -286,6 +288,7 @@ class Web:
             "live_events": ("Starts of channels and how they failed", lambda: parts.live.counts),
             "playback_events": ("Starts of playbacks and how they failed", lambda: parts.playbacks.counts),
             "search_events": ("Searches of recordings, and answers nobody waited for", lambda: parts.searches.counts),
+            **({"quota_refused": ("Plays and API requests of users who had or asked too much", lambda: quota.counts)} if quota is not None else {}),
             **given.by_word,
         }
         labelled = dict(given.labelled)

@@ -387,7 +387,7 @@ def test_the_document_describes_the_table() -> None:
     assert get["security"] == [{"bearer": []}, {"page": []}]
     post = made["paths"]["/things/{name}"]["post"]
     assert post["requestBody"]["content"]["application/json"]["schema"] == {"$ref": "#/components/schemas/Change"}
-    assert set(post["responses"]) == {"201", "400", "401", "403", "404", "409", "413", "414", "415"}
+    assert set(post["responses"]) == {"201", "400", "401", "403", "404", "409", "413", "414", "415", "429"}
     assert post["x-permission"] == "operator"
     assert made["paths"]["/things/{name}/parts/{part}"]["delete"]["responses"]["204"] == {"description": "No Content"}
     assert made["paths"]["/healthz"]["get"]["security"] == []

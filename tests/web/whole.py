@@ -17,7 +17,7 @@ class _Unused:
 
 
 #: everything that a relay may be without
-PARTS = [field.name for field in fields(WebParts) if field.default is None and field.name not in ("permit", "pages")]
+PARTS = [field.name for field in fields(WebParts) if field.default is None and field.name not in ("permit", "pages", "quota")]
 
 
 def whole_relay() -> Relay:
