@@ -39,8 +39,8 @@ stream.started                first key frame (or first sound) of a channel
 stream.ended                  the channel has no media any more; ``reason``
 stream.unwatched              the last one who wanted the channel has gone
 quality.changed               a live channel's picture or sound became worse or better; ``score`` (0-100), ``before``, ``causes``, ``message``
-viewer.began                  a viewer of a live channel has its picture; ``who``
-viewer.ended                  it has gone, or the stream ended; ``who``
+viewer.began                  a viewer of a live channel has its picture; ``who``, ``peer``
+viewer.ended                  it has gone, or the stream ended; ``who``, ``peer``
 stream.start_failed           a start did not succeed; ``code``, ``hop``
 stream.refused                a media connection was not let in; ``reason``, ``peer``
 stream.not_stopped            alarm: it goes on sending although it was told to stop, repeatedly

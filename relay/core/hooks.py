@@ -9,7 +9,8 @@ name, ``X-JT1078-Delivery`` with an id that is the same for every try, and with 
 HMAC-SHA256(secret, "UNIX." + body).
 
 A hook with ``decide = true`` is asked before a play (``on_play``): it answers ``{"allow": false, "message": "…"}`` to refuse (``{"code": N}``
-with N other than 0 does as well, as servers of this kind have it). A play waits for it at most ``timeout_s``; ``on_failure`` says what then.
+with N other than 0 does as well, as servers of this kind have it). ``form = "srs"`` has bodies of its own (``hooks_srs``).
+A play waits for it at most ``timeout_s``; ``on_failure`` says what then.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from relay.core import hooks_srs
 from relay.core.events import Event, Events
 from relay.core.live_failure import StartFailed
 from relay.core.throttle import PeerLog
@@ -37,6 +39,7 @@ from relay.settings import Hook as HookSettings
 
 log = Logger()
 
+SRS = "srs"  #: the form of SRS's callbacks
 QUEUE_MAX = 1000  #: events that wait for one hook: some minutes of a fleet's coming and going; beyond it the oldest is dropped
 RETRY_S = (1.0, 5.0, 25.0)  #: after the first, second and third failure; then the event is given up
 ANSWER_MAX = 65536  #: bytes of an answer that are read
@@ -119,7 +122,9 @@ class Hook:
         return len(self._queue)
 
     def wants(self, name: str) -> bool:
-        """Whether its ``events`` name this one."""
+        """Whether its ``events`` name this one, and its form has a word for it."""
+        if self.settings.form == SRS and (name not in hooks_srs.ACTIONS or (name == "on_play" and self.settings.decide)):
+            return False  # SRS calls on_play once: who decides about plays was told by being asked
         return any(fnmatchcase(name, pattern) for pattern in self.settings.events or ("*",))
 
     def tell(self, name: str, body: bytes) -> None:
@@ -186,6 +191,8 @@ class Hook:
             said = json.loads(body) if body.strip() else {}
         except ValueError:
             said = None
+        if self.settings.form == SRS:
+            said = hooks_srs.verdict(said)
         if not isinstance(said, dict) or status >= 500:
             return self._without(f"it answered {status} and no JSON object")
         message = str(said.get("message") or said.get("msg") or "")[:200]
@@ -229,20 +236,24 @@ class Hooks:
     def _heard(self, event: Event) -> None:
         name = hook_name(event["event"])
         wanting = [hook for hook in self.hooks if hook.wants(name)]
-        if wanting:
-            body = self._body(name, event)
-            for hook in wanting:
+        for hook in wanting:
+            body = self._body(hook, name, event)
+            if body:
                 hook.tell(name, body)
 
-    def _body(self, name: str, event: Event) -> bytes:
-        return json.dumps({"hook": name, "server": self._server, "event": event}, ensure_ascii=False).encode()
+    def _body(self, hook: Hook, name: str, event: Event) -> bytes:
+        """Empty: its form cannot say this."""
+        told: Any = {"hook": name, "server": self._server, "event": event}
+        if hook.settings.form == SRS:
+            told = hooks_srs.callback(name, event, self._server)
+        return json.dumps(told, ensure_ascii=False).encode() if told is not None else b""
 
     def may_play(self, **what: Any) -> Deferred[Verdict]:
         """Whether a play may begin: every deciding hook is asked, one after the other; the first refusal counts."""
         deciding = [hook for hook in self.hooks if hook.settings.decide]
         if not deciding:
             return succeed(ALLOWED)
-        return Deferred.fromCoroutine(self._ask(deciding, self._body("on_play", what)))
+        return Deferred.fromCoroutine(self._ask(deciding, what))
 
     async def permit(self, sim: str, channel: int, kind: str, output: str, who: str, address: str) -> None:
         """Raises StartFailed (403) for a play that a deciding hook refuses. ``sim`` may be any name of the terminal, or a playback's id."""
@@ -250,9 +261,9 @@ class Hooks:
         if not verdict.allow:
             raise StartFailed(403, "refused_by_hook", f"{verdict.message}.", "The program that decides about plays said no.", REQUESTED)
 
-    async def _ask(self, hooks: list[Hook], body: bytes) -> Verdict:
+    async def _ask(self, hooks: list[Hook], what: dict[str, Any]) -> Verdict:
         for hook in hooks:
-            verdict = await hook.decide("on_play", body)
+            verdict = await hook.decide("on_play", self._body(hook, "on_play", what))
             if not verdict.allow:
                 return verdict
         return ALLOWED

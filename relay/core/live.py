@@ -120,6 +120,7 @@ class Live:
         who: str = "",
         timeout_s: float | None = None,
         watch: Watcher | None = None,
+        peer: str = "",
     ) -> Deferred[Lease]:
         """The channel of a terminal, started when it does not run.
 
@@ -128,10 +129,11 @@ class Live:
         as the start goes on.
         """
         waiting = self.resolver.resolve(name)
-        return waiting.addCallback(lambda sim: self._acquire(name, sim, channel, stream, media, purpose, who, timeout_s, watch))
+        return waiting.addCallback(lambda sim: self._acquire(name, sim, channel, stream, media, purpose, who, timeout_s, watch, peer))
 
     def _acquire(
-        self, name: str, sim: str | None, number: int, stream: str, media: str, purpose: str, who: str, timeout_s: float | None, watch: Watcher | None
+        self, name: str, sim: str | None, number: int, stream: str, media: str, purpose: str, who: str, timeout_s: float | None,
+        watch: Watcher | None, peer: str,
     ) -> Deferred[Lease]:
         key = StreamKey(sim if sim is not None else phone_key(name), number, LIVE)
         running = self.registry.get(key)
@@ -158,7 +160,7 @@ class Live:
         machine = self._channel(key)
         if media == "av" and terminal is not None and terminal.channel_kind(number) == "audio":
             media = "a"  # a microphone: its first sound is all there will be
-        lease = Lease(machine, stream if stream in (MAIN, SUB) else "", media, purpose, who)
+        lease = Lease(machine, stream if stream in (MAIN, SUB) else "", media, purpose, who, peer)
         return machine.acquire(lease, timeout_s if timeout_s is not None else self.media.start_timeout_s, watch)
 
     def stop(self, name: str, channel: int, why: str = "stopped by the operator") -> Deferred[bool]:

@@ -186,7 +186,7 @@ class LiveChannel:
 
     def _tell_viewer(self, lease: Lease, event: str) -> None:
         if lease.purpose == "viewer" and lease.stream is not None:
-            self._tell(event, who=lease.who)
+            self._tell(event, who=lease.who, peer=lease.peer)
 
     def _give_up(self, waiter: Waiter) -> None:
         """The one who waited went away."""

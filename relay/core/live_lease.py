@@ -28,15 +28,16 @@ class Leased(Protocol):
 class Lease:
     """Somebody's wish for a channel. ``release`` it once; ``on_ended(cause)`` is called when the stream ends before that."""
 
-    __slots__ = ("_channel", "_over", "ended", "media", "on_ended", "purpose", "stream", "trace", "wants", "who")
+    __slots__ = ("_channel", "_over", "ended", "media", "on_ended", "peer", "purpose", "stream", "trace", "wants", "who")
 
-    def __init__(self, channel: Leased, wants: str, media: str, purpose: str, who: str) -> None:
+    def __init__(self, channel: Leased, wants: str, media: str, purpose: str, who: str, peer: str = "") -> None:
         self._channel: Leased | None = channel
         self._over: Callable[[], None] | None = None
         self.wants = wants  #: "main", "sub" or "" (what runs)
         self.media = media  #: "av", "v" or "a"
         self.purpose = purpose  #: "viewer", "recorder", "superior" …
         self.who = who
+        self.peer = peer  #: the player's address, where there is one
         self.stream: Stream | None = None  #: the hub's, once ready
         self.trace: Trace | None = None  #: of the start that this lease waited for; None when it ran already
         self.ended = ""  #: why the stream ended

@@ -123,12 +123,12 @@ class Plays:
         if self._permit is not None:
             await self._permit(sim or wanted.name, wanted.channel, wanted.kind, "rtmp", grant.viewer, address)
         if self._quota is not None:
-            return await self._quota.viewer(grant.viewer, lambda: self._acquire(wanted, sim, grant.viewer))
-        return await self._acquire(wanted, sim, grant.viewer)
+            return await self._quota.viewer(grant.viewer, lambda: self._acquire(wanted, sim, grant.viewer, address))
+        return await self._acquire(wanted, sim, grant.viewer, address)
 
-    async def _acquire(self, wanted: Wish, sim: str | None, who: str) -> Lease:
+    async def _acquire(self, wanted: Wish, sim: str | None, who: str, address: str) -> Lease:
         if wanted.kind == "playback":
             if self.playback is None:
                 raise StartFailed(404, "unknown_stream", f"There is no stream playback/{wanted.name[:80]}.", hop=REQUESTED)
             return await self.playback(wanted.name, wanted.format.media, "viewer", who)
-        return await self._live.acquire(sim or wanted.name, wanted.channel, wanted.stream, wanted.format.media, "viewer", who)
+        return await self._live.acquire(sim or wanted.name, wanted.channel, wanted.stream, wanted.format.media, "viewer", who, peer=address)
