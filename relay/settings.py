@@ -162,7 +162,8 @@ class Http:
     map_tiles: str = a_text("", "tiles")  #: the map's pictures: "https://host/{z}/{x}/{y}.png"; empty = a grid, nothing is fetched
     map_datum: str = one_of("wgs84", "gcj02")  #: what those pictures are drawn in; Chinese maps: gcj02
     cors_origins: tuple[str, ...] = texts("origin")  #: origins that may call the API from a browser
-    compat: str = one_of("none", "zlm")  #: zlm: some of ZLMediaKit's /index/api besides, for programs written for it
+    #: for programs written for others: zlm = some of ZLMediaKit's /index/api, srs = some of SRS's API under /srs/api/v1, both
+    compat: str = one_of("none", "zlm", "srs", "both")
 
 
 @dataclass(frozen=True, slots=True)
@@ -429,6 +430,7 @@ class Hook:
     timeout_s: float = a_number(3.0, 0.1, 30.0)
     decide: bool = False  #: true: asked before each play whether it may begin
     on_failure: str = one_of("refuse", "allow")  #: what a play gets when a deciding hook does not answer
+    form: str = one_of("own", "srs")  #: of the bodies: srs = on_play, on_stop, on_publish, on_unpublish as SRS sends them
 
 
 @dataclass(frozen=True, slots=True)

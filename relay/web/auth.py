@@ -16,6 +16,7 @@ A browser sends the cookie by itself, also for requests that another site's page
 from __future__ import annotations
 
 import hmac
+from base64 import b64decode
 from collections.abc import Callable
 from http.cookies import CookieError, SimpleCookie
 from math import ceil
@@ -26,6 +27,7 @@ from relay.core.quota import Quota
 from relay.core.tokens import Grant, Signer, TokenError
 from relay.settings import Http, Metrics
 from relay.web.api_compat import PREFIX
+from relay.web.api_srs import PREFIX as SRS
 from relay.web.names import Names
 from relay.web.problem import Problem
 from relay.web.router import Call, Permission, Principal, query_of
@@ -61,6 +63,14 @@ def cookie_of(request: Request) -> str:
     except CookieError:
         return ""
     return morsel.value if morsel is not None else ""
+
+
+def _basic_password(word: str) -> str:
+    """Of ``Authorization: Basic`` (RFC 7617); what is none is a token that opens nothing."""
+    try:
+        return b64decode(word.strip(), validate=True).decode("utf-8").partition(":")[2]
+    except ValueError:
+        return "malformed"
 
 
 def check_origin(request: Request, settings: Http) -> None:
@@ -121,6 +131,8 @@ class Authenticator:
     def _tokens(self, call: Call) -> tuple[str, str]:
         scheme, _, token = call.request.header("authorization").partition(" ")
         header = token.strip() if scheme.lower() == "bearer" else ""
+        if scheme.lower() == "basic" and call.route.path.startswith(SRS):
+            header = _basic_password(token)
         query = query_of(call.request) if call.request.method in (b"GET", b"HEAD") else {}
         address = query.get("token", "") or (query.get("secret", "") if call.route.path.startswith(PREFIX) else "")
         return header, address

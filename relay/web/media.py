@@ -82,7 +82,7 @@ class Acquire(Protocol):
 
     def __call__(
         self, name: str, channel: int, stream: str = ..., media: str = ..., purpose: str = ..., who: str = ...,
-        timeout_s: float | None = ..., watch: Watcher | None = ...,
+        timeout_s: float | None = ..., watch: Watcher | None = ..., peer: str = ...,
     ) -> Deferred[Lease]: ...  # fmt: skip
 
 
@@ -349,7 +349,9 @@ class Media:
         channel = int(path["channel"])
         name = await self._name(path["sim"], channel, grant)
         await self._permitted(name, channel, fmt, who)
-        return await self._counted(who.name, lambda: self._acquire(name, channel, stream, fmt.media, "viewer", who.name, watch=watch))
+        return await self._counted(
+            who.name, lambda: self._acquire(name, channel, stream, fmt.media, "viewer", who.name, watch=watch, peer=who.peer)
+        )
 
     async def _counted(self, name: str, acquire: Callable[[], Deferred[Lease]]) -> Lease:
         """Within what one user may have at once."""

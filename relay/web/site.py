@@ -54,6 +54,7 @@ from relay.web.api_pushes import PushApi
 from relay.web.api_quirks import QuirkApi
 from relay.web.api_recordings import RecordingApi, Recordings
 from relay.web.api_relay import RelayApi
+from relay.web.api_srs import SrsApi
 from relay.web.api_stored import Record, StoredApi, no_record
 from relay.web.api_streams import StreamApi
 from relay.web.api_superiors import SuperiorApi
@@ -179,7 +180,8 @@ class Web:
                 *self.live.routes(),
                 *StoredApi(parts.searches, parts.playbacks, names, addresses, self._record(parts)).routes(),
                 *StreamApi(parts.hub, parts.wall, self.live.end, parts.quality.of if parts.quality is not None else lambda _: None).routes(),
-                *(CompatApi(parts.hub, parts.wall, self.live.end).routes() if settings.http.compat == "zlm" else ()),
+                *(CompatApi(parts.hub, parts.wall, self.live.end).routes() if settings.http.compat in ("zlm", "both") else ()),
+                *(SrsApi(parts.hub, parts.version, parts.wall, self.live.end).routes() if settings.http.compat in ("srs", "both") else ()),
                 *SuperiorApi(parts.superiors, parts.bridge, parts.audit).routes(),
                 *RecordingApi(parts.recordings, names, (one.name for one in settings.superior)).routes(),
                 *(PushApi(parts.pushes, parts.signer, parts.wall, parts.audit).routes() if parts.pushes is not None else ()),
