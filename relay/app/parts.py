@@ -293,6 +293,7 @@ class Parts:
             settings.limits.log_peer_s,
         )
         register_duties(superiors)
+        superiors.requests.keep(self.store.person_requests, self.audit.record)
         self.records.alarms.watch(superiors.safety_alarm)
         return superiors
 
@@ -411,7 +412,7 @@ class Parts:
         return sum(counts) + sum(poller.unhandled for poller in pollers) + sum(listener.unhandled for listener in self.media_udp)
 
     def _figures(self) -> Figures:
-        database = self.store.database
+        database, superiors = self.store.database, self.superiors
         certificates = [one for one in self.certificates.values() if one is not None]
         return Figures(
             gauges={
@@ -451,6 +452,7 @@ class Parts:
                 "unhandled": ("Faults of the relay itself, in the log with tracebacks", self.unhandled),
             },
             by_word={
+                **({"superior_request_events": ("Superiors' requests for a person", lambda: superiors.requests.counts)} if superiors is not None else {}),
                 "attachments": ("What became of files of alarms", lambda: self.records.attachments.counts),
                 "videos": ("Recordings of the relay's own: files, bytes, what was lost", lambda: self.videos.counts),
                 "hooks": ("What became of deliveries to hooks and of their decisions", lambda: self.hooks.counts),

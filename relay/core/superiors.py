@@ -154,6 +154,7 @@ class Superiors:
         return ensureDeferred(self._begin())
 
     async def _begin(self) -> None:
+        await self.requests.load()
         kept: dict[str, Kept] = {}
         pairs: dict[str, PasswordRow] = {}
         try:

@@ -20,6 +20,7 @@ from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from relay.errors import ProtocolError
 from relay.jt809.envelope import Business
 from relay.jt809.header import Header
 from relay.jt809.messages import MESSAGES
@@ -137,3 +138,31 @@ def replier(superior: Superior, request: Request) -> Reply:
         return superior.send(message, business.vehicle_no, business.vehicle_color, source=source)
 
     return reply
+
+
+def origin_of(request: Request) -> dict[str, Any]:
+    """A request in JSON's types, as far as an answer needs it after a restart."""
+    business, data = request.business, request.business.data
+    return {
+        "msg_id": request.header.msg_id,
+        "msg_sn": request.header.msg_sn,
+        "data_type": business.data_type,
+        "plate": str(business.vehicle_no),
+        "color": business.vehicle_color,
+        "edition": data.edition if data is not None else 0,
+        "body": data.encode(data.edition).hex() if data is not None else "",
+    }
+
+
+def request_of(origin: dict[str, Any]) -> Request | None:
+    """The request again; None for what this version does not understand."""
+    try:
+        msg_id, data_type, edition = int(origin["msg_id"]), int(origin["data_type"]), int(origin["edition"])
+        cls = MESSAGES.get((msg_id, data_type))
+        if cls is None:
+            return None
+        data = cls.decode(bytes.fromhex(origin["body"]), edition)
+        business = Business(msg_id, "V", data, b"", data_type, str(origin["plate"]), int(origin["color"]), edition=edition)
+        return Request(Header(msg_id, int(origin["msg_sn"]), edition=edition), business, business.vehicle_no, business.vehicle_color)
+    except (KeyError, TypeError, ValueError, ProtocolError):
+        return None

@@ -19,9 +19,9 @@ from twisted.logger import Logger
 from relay.core import uplink_vehicle
 from relay.core.alias import tidy_plate
 from relay.core.positions import block_2011
-from relay.core.superior_requests import POST_QUERY, SUPERVISION
+from relay.core.superior_requests import POST_QUERY, SUPERVISION, Send
 from relay.core.superior_vehicles import car_info, cut_text
-from relay.core.uplink import Reply, Request
+from relay.core.uplink import Reply, Request, origin_of, replier, request_of
 from relay.jt809.messages.alarms import SupervisionAnswer, SupervisionRequest
 from relay.jt809.messages.base import SUPPLEMENT
 from relay.jt809.messages.exchange import ExchangeEndAnswer, ExchangeStartAnswer
@@ -55,6 +55,7 @@ def register_duties(hub: Superiors) -> None:
     """Put the base duties into the hub's table."""
     duties = _Duties(hub)
     on = hub.uplink.on
+    hub.requests.revive = duties.revive
     on(0x9101, 0, duties.note)
     on(0x9102, 0x9102, duties.link_report)
     on(0x9103, 0x9103, duties.serial_numbers)
@@ -174,12 +175,8 @@ class _Duties:
                 return
         limit = query.answer_time * 60.0 if query.answer_time else float(settings.post_query_s)
         details = {"object_type": query.object_type, "object_id": str(query.object_id), "info_id": query.info_id}
-
-        def send(answer: dict[str, Any]) -> bool:
-            message = _post_answer(superior, query, answer["text"], answer.get("responder") or settings.responder, answer.get("responder_tel", ""))
-            return reply(message) is not None
-
-        self.hub.requests.add(superior.name, POST_QUERY, str(query.info_content), self.hub.wall() + limit, details, send)
+        send, deadline = _post_query_sender(superior, query, reply), self.hub.wall() + limit
+        self.hub.requests.add(superior.name, POST_QUERY, str(query.info_content), deadline, details, send, origin_of(request))
 
     def platform_info(self, superior: Superior, request: Request, reply: Reply) -> None:
         """0x9302 → 0x1302, and told to people."""
@@ -206,13 +203,21 @@ class _Duties:
         fields = data.fields()
         details = {**fields, "plate": request.business.vehicle_no, "plate_color": request.business.vehicle_color}
         text = f"{request.business.vehicle_no} 报警督办 {data.supervisor}".strip()
-
-        def send(answer: dict[str, Any]) -> bool:
-            message = SupervisionAnswer(supervision_id=data.supervision_id or 0, result=HANDLING_WORDS[answer["result"]])
-            return reply(message) is not None
-
         deadline = float(data.supervision_endtime) or self.hub.wall() + superior.settings.post_query_s
-        self.hub.requests.add(superior.name, SUPERVISION, text, min(deadline, self.hub.wall() + 30 * 86400.0), details, send)
+        deadline = min(deadline, self.hub.wall() + 30 * 86400.0)
+        self.hub.requests.add(superior.name, SUPERVISION, text, deadline, details, _supervision_sender(data, reply), origin_of(request))
+
+    def revive(self, name: str, kind: str, origin: dict[str, Any]) -> Send | None:
+        """What sends the answer to a request of before the start."""
+        superior, request = self.hub.get(name), request_of(origin)
+        if superior is None or request is None:
+            return None
+        reply = replier(superior, request)
+        if kind == POST_QUERY and isinstance(request.data, PostQuery):
+            return _post_query_sender(superior, request.data, reply)
+        if kind == SUPERVISION and isinstance(request.data, SupervisionRequest):
+            return _supervision_sender(request.data, reply)
+        return None
 
     # ---- static data ------------------------------------------------------------------------------------------------------
 
@@ -238,6 +243,21 @@ class _Duties:
     def passwords(self, superior: Superior, request: Request, reply: Reply) -> None:
         """0x9700 meant as a demand for the passwords; what is in a real 0x9702 is for other government platforms."""
         superior.send_passwords()
+
+
+def _post_query_sender(superior: Superior, query: PostQuery, reply: Reply) -> Send:
+    def send(answer: dict[str, Any]) -> bool:
+        responder = answer.get("responder") or superior.settings.responder
+        return reply(_post_answer(superior, query, answer["text"], responder, answer.get("responder_tel", ""))) is not None
+
+    return send
+
+
+def _supervision_sender(data: SupervisionRequest, reply: Reply) -> Send:
+    def send(answer: dict[str, Any]) -> bool:
+        return reply(SupervisionAnswer(supervision_id=data.supervision_id or 0, result=HANDLING_WORDS[answer["result"]])) is not None
+
+    return send
 
 
 def _post_answer(superior: Superior, query: PostQuery, text: str, responder: str, tel: str) -> PostQueryAnswer:

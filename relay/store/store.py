@@ -13,6 +13,7 @@ from relay.store.audit import AuditStore
 from relay.store.connection import Connection
 from relay.store.database import Database
 from relay.store.multimedia import MultimediaStore
+from relay.store.person_requests import PersonRequestStore
 from relay.store.positions import PositionStore
 from relay.store.postgres import PostgresConnection, is_postgres
 from relay.store.quirks import QuirkStore
@@ -39,6 +40,7 @@ class Store:
         self.traffic = TrafficStore(self.database)
         self.uploads = UploadStore(self.database)
         self.quirks = QuirkStore(self.database)
+        self.person_requests = PersonRequestStore(self.database)
         self.multimedia = MultimediaStore(self.database)
         self.alarm_files = AlarmFileStore(self.database)
 

@@ -34,8 +34,8 @@ CODE = 4242
 class SyncDatabase:
     """The database without its thread; ``broken`` refuses everything."""
 
-    def __init__(self, path: Path) -> None:
-        self.connection = sqlite.connect(path, 1.0, _migrate)
+    def __init__(self, path: Path, bring: Any = _migrate) -> None:
+        self.connection = sqlite.connect(path, 1.0, bring)
         self.broken = False
 
     def _do(self, how: Any, work: Any) -> Deferred[Any]:

@@ -24,10 +24,11 @@ from relay.jt809.messages.platform import PlatformInfo, PostQuery, ResendRequest
 from relay.jt809.messages.supervision import CarInfoRequest, EmergencyRequest, ListenRequest, PhotoRequest, RecorderRequest, TextRequest
 from relay.jt809.messages.video import LiveRequest
 from relay.store.alarms import AlarmRow
+from relay.store.schema import migrate
 from relay.store.superiors import PasswordRow
 from relay.store.terminals import KnownTerminal
 from tests.core.fakes import WALL, Device, Rows
-from tests.core.superior_world import COLOR, NEW, PLATE, Peer, SuperiorWorld, location, report, superior_settings
+from tests.core.superior_world import COLOR, NEW, PLATE, Peer, SuperiorWorld, SyncDatabase, location, report, superior_settings
 from tests.shared import load_vectors
 
 
@@ -502,3 +503,129 @@ def test_noise_and_spoilt_frames_cost_only_themselves(tmp_path: Path, seed: int)
         peer.raw(0x9005)
         assert 0x9006 in peer.kinds(), "the link lives"
     scene.world.finish()
+
+
+# -- people's requests over a restart
+
+
+class FullStore:
+    """``person_requests`` in a file of its own, over several worlds; ``broken`` refuses everything."""
+
+    def __init__(self, folder: Path) -> None:
+        from relay.store.person_requests import PersonRequestStore
+
+        self.database = SyncDatabase(folder / "relay.db", migrate)
+        self.rows = PersonRequestStore(self.database)  # type: ignore[arg-type]
+
+
+def restarted(folder: Path, store: FullStore, later_s: float = 0.0, names: str = "ab") -> tuple[SuperiorWorld, list[tuple[str, ...]]]:
+    """A relay that starts over what another left, so much later."""
+    settings = [superior_settings() if name == "a" else superior_settings("b", **NEW) for name in names]
+    world = SuperiorWorld(folder, *settings, start=False)
+    world.clock.advance(later_s)
+    audit: list[tuple[str, ...]] = []
+    world.superiors.requests.keep(store.rows, lambda *entry: audit.append(entry))
+    world.superiors.start()
+    return world, audit
+
+
+def asked(folder: Path, store: FullStore) -> tuple[SuperiorWorld, list[tuple[str, ...]], dict[str, int]]:
+    """Both superiors have asked a post query, and what is a supervision request; nobody has answered. The serial numbers of b's messages."""
+    world, audit = restarted(folder, store)
+    new, old = world.main("b"), world.main("a")
+    now = int(world.wall())
+    sent = {"post": new.send(PostQuery(object_type=1, object_id="111", answer_time=2, info_id=9, info_content="1+1=?"))}
+    old.send(PostQuery(object_type=1, object_id="1", info_id=7, info_content="在岗？"))
+    common: dict[str, Any] = {"warn_time": now, "supervision_endtime": now + 3600, "supervision_level": 0, "supervisor": "王五"}
+    common |= {"supervisor_tel": "1", "supervisor_email": "a@b"}
+    old.send(SupervisionRequest(warn_src=1, warn_type=2, supervision_id=5, **common), PLATE, COLOR)
+    sent["supervision"] = new.send(SupervisionRequest(source_platform_id="44030012345", source_data_type=0x1402, source_msg_sn=3, **common))
+    return world, audit, sent
+
+
+def test_what_waits_for_a_person_can_be_answered_after_a_restart(tmp_path: Path) -> None:
+    store = FullStore(tmp_path)
+    former, _, sent = asked(tmp_path, store)
+    before = {name: [one.as_dict() for one in former.superiors.requests.of(name)] for name in "ab"}
+    former.finish()
+    world, audit = restarted(tmp_path, store, 60.0)
+    requests = world.superiors.requests
+    assert {name: [one.as_dict() for one in requests.of(name)] for name in "ab"} == before
+    assert requests.open_count("a") == requests.open_count("b") == 2
+    (post,) = [one for one in requests.of("b") if one.kind == "post_query"]
+    assert not requests.answer(post, {"text": "2"}, "ann"), "the superior is not linked yet"
+    new, old = world.main("b"), world.main("a")
+    for peer in (new, old):
+        peer.read()
+    assert requests.answer(post, {"text": "2", "responder": "李四"}, "ann")
+    answer = new.answer(0x1301)
+    assert (answer.info_content, answer.responder, answer.source_data_type, answer.source_msg_sn) == ("2", "李四", 0x9301, sent["post"])
+    for name, peer in (("a", old), ("b", new)):
+        (supervision,) = [one for one in requests.of(name) if one.kind == "supervision"]
+        assert requests.answer(supervision, {"result": "done"}, "ann")
+        told = peer.answer(0x1401)
+        assert told.result == 1
+        assert (told.supervision_id, told.source_msg_sn) == ((5, None) if name == "a" else (told.supervision_id, sent["supervision"]))
+    (post,) = [one for one in requests.of("a") if one.kind == "post_query"]
+    assert requests.answer(post, {"text": "在"}, "ann")
+    assert (old.answer(0x1301).info_id, requests.open_count("a")) == (7, 0)
+    assert [entry[0] for entry in audit] == ["ann"] * 4
+    assert audit[0][1:] == ("superior request", "b post_query 1", "answered")
+    new.send(PostQuery(object_type=1, object_id="111", answer_time=2, info_id=10, info_content="x"))
+    assert requests.of("b")[0].id == 5, "numbers go on"
+    world.finish()
+    again, audit = restarted(tmp_path, store, 60.0)
+    assert [one.state for one in again.superiors.requests.of("a")] == ["answered"] * 2
+    assert audit == []
+    again.finish()
+
+
+def test_what_was_missed_while_the_relay_did_not_run_is_closed_and_in_the_audit(tmp_path: Path) -> None:
+    store = FullStore(tmp_path)
+    former, _, _ = asked(tmp_path, store)
+    former.finish()
+    world, audit = restarted(tmp_path, store, 1000.0)
+    requests = world.superiors.requests
+    assert [(one.kind, one.state) for one in requests.of("b")] == [("supervision", "waiting"), ("post_query", EXPIRED)]
+    assert requests.counts["missed"] == 2
+    assert ("superior b", "superior request", "b post_query 1", "missed: its time was over while the relay did not run") in audit
+    assert any(event["event"] == "superior.request" and event["state"] == EXPIRED for event in world.told)
+    world.finish()
+    again, audit = restarted(tmp_path, store, 1000.0)
+    assert audit == [], "told once"
+    again.finish()
+
+
+def test_requests_of_a_superior_that_is_gone_are_closed(tmp_path: Path) -> None:
+    store = FullStore(tmp_path)
+    asked(tmp_path, store)[0].finish()
+    world, audit = restarted(tmp_path, store, 10.0, names="a")
+    assert sorted(entry[0] for entry in audit) == ["superior b"] * 2
+    assert world.superiors.requests.open_count("b") == 0
+    world.finish()
+
+
+CUT = {"msg_id": 0x9300, "data_type": 0x9301, "msg_sn": 1, "plate": "", "color": 0, "edition": 2011, "body": "00"}
+
+
+@pytest.mark.parametrize("origin", [{}, {"msg_id": "x"}, CUT, CUT | {"msg_id": 1}, CUT | {"body": "z"}])
+def test_a_kept_message_that_is_not_understood_is_closed(tmp_path: Path, origin: dict[str, Any]) -> None:
+    from relay.store.person_requests import PersonRequestRow
+
+    store = FullStore(tmp_path)
+    store.rows.put(PersonRequestRow(3, "a", "post_query", WALL, WALL + 1e6, "x", {}, origin, "waiting"))
+    world, audit = restarted(tmp_path, store)
+    assert world.superiors.requests.of("a")[0].state == EXPIRED
+    assert audit[0][3] == "missed: after the restart there is nobody to answer to"
+    world.finish()
+
+
+def test_a_store_that_fails_costs_the_keeping_and_nothing_else(tmp_path: Path) -> None:
+    store = FullStore(tmp_path)
+    store.database.broken = True
+    world, _, _ = asked(tmp_path, store)
+    requests = world.superiors.requests
+    assert requests.open_count("b") == 2
+    assert requests.counts["not kept"] == 4
+    assert requests.of("b")[0].id > 1_000_000, "no number of a row that is there"
+    world.finish()

@@ -1,0 +1,1 @@
+What superior platforms want a person to answer (post queries 0x9301, supervision requests 0x9401) is kept in the store: after a restart it waits on, under the same number, until its deadline. What was answered, not answered in time or missed while the relay did not run stands in the audit.
