@@ -92,6 +92,7 @@ class Terminals:
     reply_timeout_s: float = a_number(10.0, 0.1)  #: how long a request waits for the terminal's answer
     retries: int = a_number(2, 0, 20)  #: repeats of a request, same serial, T(N+1) = T(N) x (N+1)
     subpackage_timeout_s: float = a_number(60.0, 1.0)  #: age at which an unfinished message is given up
+    answer_positions: str = one_of("received", "stored")  #: when 0x8001 goes out for a position: at once | once its row is in the store
     loss_report_s: float = a_number(10.0, 0.0)  #: interval of 0x9105; 0 = never
     ptz_hold_s: float = a_number(2.0, 0.2, 60.0)  #: a rotation of a camera that is not renewed is stopped after so long
 

@@ -468,6 +468,9 @@ class Parts:
         ``handing_over``: terminals' links do not end, ``signalling`` has what the next image of the process needs of them.
         A step that fails is a bug and logged as such; the ones after it are taken all the same, above all the threads' end.
         """
+        ends: tuple[Callable[[], Any], ...] = (self.terminals.close, self._drained)
+        if handing_over:  # what waits for its row (terminals.answer_positions) is answered before it goes over
+            ends = (self.records.positions.batch.flush, partial(self._drained, True), self.signalling.leave)
         steps: tuple[Callable[[], Any], ...] = (
             self.health.stop,
             self.records.close,
@@ -489,7 +492,7 @@ class Parts:
             self._stop_bridge,
             self._stop_superiors,
             self.registry.close,
-            *((partial(self._drained, True), self.signalling.leave) if handing_over else (self.terminals.close, self._drained)),
+            *ends,
             self.media.stop,
             self.rtmp.stop,
             self._stop_recording,

@@ -62,6 +62,7 @@ class Records:
         self.positions = Tracks(store.positions, clock, time.time)
         self.alarms = Alarms(store.alarms, clock, events, time.time)
         terminals.watch_locations(self.positions.came)
+        terminals.when_stored = self.positions.batch.then
         terminals.watch_locations(self.alarms.came)
         self.rules = Rules(settings.rule, terminals, events, clock.seconds)
         self.alarms.watch(self.rules.alarm)

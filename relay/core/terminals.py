@@ -52,6 +52,8 @@ QUESTIONS_SPREAD_S = 2.0  #: ten thousand terminals that come back at once must 
 QUESTIONS_AGAIN_S = 86400.0  #: a terminal that reconnects is not asked what it told within a day
 ALARM_EVERY_S = 1.0  #: alarm events of one terminal; flags that flicker are told together
 REFUSALS_MAX = 4096  #: numbers whose refusal is remembered, for those who want to watch them
+STORED = "stored"
+POSITIONS = frozenset({0x0200, 0x0704})  #: what such a setting is about
 STORE_POLL_S = 5.0  #: how soon a change by ``jt1078relay terminal …`` is seen by links that are up
 
 
@@ -91,7 +93,10 @@ class Terminals:
             ),
             pool=AssemblyPool(limits.subpackage_bytes_all),
             silent_ok=settings.registration == OPEN,
+            answer_later=POSITIONS if settings.answer_positions == STORED else frozenset(),
         )
+        #: calls back once the location that was told last is in the store (``terminals.answer_positions = "stored"``); None: at once
+        self.when_stored: Callable[[Callable[[], None]], None] | None = None
         self._terminals: OrderedDict[str, Terminal] = OrderedDict()  #: offline ones are forgotten oldest first
         self._online: dict[str, Terminal] = {}
         self._called: dict[str, set[str]] = {}  #: other names in media packets -> numbers of terminals that are online
@@ -330,8 +335,20 @@ class Terminals:
             self._learn(terminal, event.message)
         for watcher in list(self._message_watchers):
             watcher(terminal, event)
+        if event.wants_answer and msg_id in POSITIONS:
+            self._answer_stored(link, event)
         if link.session.phase is Phase.NEW:  # 0x0003
             self._deregistered(terminal, link)
+
+    def _answer_stored(self, link: Link, event: Received) -> None:
+        def stored() -> None:
+            link.session.taken(event.header, event.body)
+            link.settle()
+
+        if self.when_stored is not None:
+            self.when_stored(stored)
+        else:
+            stored()
 
     def _strayed(self, link: Link, event: Strayed) -> None:
         """An answer that nobody waits for: a late one is worth knowing, since its request was told to have failed."""

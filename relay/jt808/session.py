@@ -261,6 +261,11 @@ class Session(Outbox):
         if self.phase is Phase.DECIDING:
             self._decide(Phase.READY if ok else Phase.NEW, now)
 
+    def taken(self, header: Header, body: bytes) -> None:
+        """Answer a message of ``options.answer_later``: the owner has it safe."""
+        if self.phase is not Phase.CLOSED:
+            self._answer_once(header, crc32(body), Result.OK)
+
     def end(self, reason: str) -> None:
         """No more: fails what waits and asks for the link to be closed. Safe to call again."""
         if self.phase is Phase.CLOSED:
@@ -371,6 +376,8 @@ class Session(Outbox):
             result = Result.NOT_SUPPORTED
         if msg_id == MULTIMEDIA and len(body) >= 4:
             self._answer_multimedia(header.serial, body[:4])
+        elif msg_id in self.options.answer_later and result == Result.OK and not acked:
+            wants_answer = True
         elif not wants_answer and not acked and msg_id not in UNANSWERED:
             self._answer_once(header, crc32(body), result)
         self._emit(Received(header, message, body, problem, wants_answer))

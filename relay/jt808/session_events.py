@@ -130,7 +130,7 @@ class BusyError(ProtocolError):
 class SessionOptions:
     """What all links of a listener share."""
 
-    __slots__ = ("first_timeout_s", "idle_timeout_s", "pool", "register_timeout_s", "repeats", "silent_ok", "subpackages")
+    __slots__ = ("answer_later", "first_timeout_s", "idle_timeout_s", "pool", "register_timeout_s", "repeats", "silent_ok", "subpackages")
 
     def __init__(
         self,
@@ -142,7 +142,9 @@ class SessionOptions:
         subpackages: SubpackageLimits | None = None,
         pool: AssemblyPool | None = None,
         silent_ok: bool = False,
+        answer_later: frozenset[int] = frozenset(),
     ) -> None:
+        self.answer_later = answer_later  #: messages that the owner answers (``Session.taken``) once it has done with them what it does
         self.idle_timeout_s = idle_timeout_s  #: no good frame for so long ends the link; 0 = never
         self.register_timeout_s = register_timeout_s  #: a link not READY by then ends
         self.first_timeout_s = first_timeout_s  #: T(0)

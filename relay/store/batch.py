@@ -69,6 +69,7 @@ class Batch(Generic[Row]):
         self._retry_s = RETRY_S
         self._failing = False
         self._idle: list[Deferred[None]] = []
+        self._then: deque[tuple[int, Callable[[], None]]] = deque()  #: (``stored + lost`` once the row is gone from here, what to call)
         self.stored = 0  #: rows in the store
         self.lost = 0  #: rows dropped since the store did not take them
 
@@ -81,7 +82,7 @@ class Batch(Generic[Row]):
         """To be written soon."""
         if len(self._pending) >= self.pending_max:
             self._pending.popleft()
-            self.lost += 1
+            self._lose(1)
         self._pending.append(row)
         if self._under_way:
             return
@@ -89,6 +90,19 @@ class Batch(Generic[Row]):
             self._go()
         elif self._call is None:
             self._call = self._clock.callLater(DELAY_S, self._due)
+
+    def then(self, call: Callable[[], None]) -> None:
+        """Call it once the row that was added last is in the store; never, when it is lost."""
+        if self.pending:
+            self._then.append((self.stored + self.lost + self.pending, call))
+        else:
+            call()
+
+    def _lose(self, count: int) -> None:
+        """So many of the oldest rows are gone without being stored."""
+        self.lost += count
+        while self._then and self._then[0][0] <= self.stored + self.lost:
+            self._then.popleft()
 
     def flush(self) -> Deferred[None]:
         """Write what is pending now; fires when all of it is in the store, or the store refused once."""
@@ -108,8 +122,8 @@ class Batch(Generic[Row]):
                 self._call.cancel()
                 self._call = None
             if self._pending:
-                self.lost += len(self._pending)
                 log.error("{count} {name} could not be stored", count=len(self._pending), name=self.name)
+                self._lose(len(self._pending))
                 self._pending.clear()
 
         return self.flush().addCallback(over)
@@ -138,6 +152,8 @@ class Batch(Generic[Row]):
             log.info("{name} are stored again, {count} wait", name=self.name, count=len(self._pending))
         if self._written is not None:
             self._written(rows)
+        while self._then and self._then[0][0] <= self.stored + self.lost:
+            self._then.popleft()[1]()
         if self._pending and (self._idle or len(self._pending) >= ROWS):
             self._go()
         elif self._pending:
@@ -148,7 +164,7 @@ class Batch(Generic[Row]):
     def _refused(self, failure: Failure) -> None:
         rows, self._under_way = self._under_way, []
         room = max(0, self.pending_max - len(self._pending))
-        self.lost += max(0, len(rows) - room)
+        self._lose(max(0, len(rows) - room))
         self._pending.extendleft(reversed(rows[len(rows) - room :] if room < len(rows) else rows))
         if not isinstance(failure.value, StoreError):
             log.failure("storing {name} failed", failure=failure, name=self.name)  # a fault of ours; the rows are tried again all the same

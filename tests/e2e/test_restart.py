@@ -162,7 +162,7 @@ def test_viewers_are_told_and_the_stream_is_stopped_and_comes_back(tmp_path: Pat
 
 
 def test_a_start_that_would_fail_is_refused_and_everything_goes_on(tmp_path: Path) -> None:
-    with Product(tmp_path) as relay:
+    with Product(tmp_path, terminals={"answer_positions": "stored"}) as relay:
         terminal = RawTerminal(relay.ports["terminals_tcp"], "013900000000")
         wait_for("online", lambda: relay.is_online(terminal.phone))
         terminal.report_steadily(0.1)

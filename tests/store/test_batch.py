@@ -146,3 +146,39 @@ def test_a_fault_of_ours_is_logged_and_nothing_is_lost(database: DirectDatabase,
     assert len(logged_errors.flush(ZeroDivisionError)) == 1
     clock.advance(RETRY_S)
     assert stored(database) == [1]
+
+
+def test_what_waits_for_a_row_is_called_once_it_is_stored_and_not_before(database: DirectDatabase) -> None:
+    clock = Clock()
+    batch = Batch(database, clock, "numbers", write)
+    called: list[int] = []
+    batch.then(lambda: called.append(0))
+    assert called == [0], "nothing waits"
+    for number in range(1, ROWS + 3):
+        batch.add(number)
+        batch.then(lambda number=number: called.append(number))
+    assert called == list(range(ROWS + 1))
+    clock.advance(DELAY_S)
+    assert called == list(range(ROWS + 3))
+
+
+def test_what_waits_for_a_row_that_is_lost_is_never_called(database: DirectDatabase) -> None:
+    clock = Clock()
+    batch = Batch(database, clock, "numbers", write, pending_max=3)
+    called: list[int] = []
+    database.refusing = "disk full"
+    for number in range(1, 6):
+        batch.add(number)
+        batch.then(lambda number=number: called.append(number))
+        if number == 2:
+            clock.advance(DELAY_S)
+    assert (batch.lost, called) == (2, [])
+    database.refusing = ""
+    clock.advance(RETRY_S * 2)
+    assert stored(database) == [3, 4, 5]
+    assert called == [3, 4, 5]
+    database.refusing = "disk full"
+    batch.add(6)
+    batch.then(lambda: called.append(6))
+    batch.stop()
+    assert (batch.lost, called) == (3, [3, 4, 5])

@@ -1,0 +1,1 @@
+`terminals.answer_positions = "stored"` acknowledges a position (0x0200, 0x0704) only once its row is in the store: a terminal sends again what a crash of the relay cost. The default, `"received"`, answers at once as before, up to 0.2 s earlier.
