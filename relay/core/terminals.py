@@ -13,15 +13,15 @@ from zlib import crc32
 
 from twisted.internet.defer import Deferred, fail
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from relay.core.entrance import Entrance
 from relay.core.events import Events
 from relay.core.gate import KNOWN, OPEN, Gate, TerminalRows
 from relay.core.link import Link, TerminalOfflineError, Wire
+from relay.core.store_watch import StoreWatch
 from relay.core.terminal_state import Terminal, bit_words, locations_of
 from relay.core.throttle import PeerLog
-from relay.hub.merge import Clock, DelayedCall
+from relay.hub.merge import Clock
 from relay.identity import phone_key
 from relay.jt808.items import ALARM_BITS, VIDEO_ALARM_BITS, VideoAlarms
 from relay.jt808.messages.base import Body
@@ -41,7 +41,6 @@ from relay.jt808.session_events import (
 from relay.jt808.subpackages import AssemblyPool, SubpackageLimits
 from relay.settings import Limits
 from relay.settings import Terminals as TerminalSettings
-from relay.store.errors import StoreError
 from relay.store.terminals import KnownTerminal
 
 log = Logger()
@@ -54,7 +53,6 @@ ALARM_EVERY_S = 1.0  #: alarm events of one terminal; flags that flicker are tol
 REFUSALS_MAX = 4096  #: numbers whose refusal is remembered, for those who want to watch them
 STORED = "stored"
 POSITIONS = frozenset({0x0200, 0x0704})  #: what such a setting is about
-STORE_POLL_S = 5.0  #: how soon a change by ``jt1078relay terminal …`` is seen by links that are up
 
 
 Watcher = Callable[[str, Terminal], None]
@@ -106,12 +104,8 @@ class Terminals:
         self._message_watchers: list[Callable[[Terminal, Received], None]] = []
         self._refusals: OrderedDict[str, str] = OrderedDict()  #: number -> why it was turned away last
         self.entrance = Entrance(self, Gate(settings.registration, rows, wall))
-        self._store_changes = store_changes
-        self._store_version: int | None = None
-        self._poll: DelayedCall | None = None
+        self._store_watch = StoreWatch(clock, store_changes, self.refresh, self._store_failed) if store_changes is not None else None
         self._closed = False
-        if store_changes is not None:
-            self._poll = clock.callLater(STORE_POLL_S, self._look_at_store)
 
     # ---- finding --------------------------------------------------------------------------------------------------------
 
@@ -270,9 +264,8 @@ class Terminals:
     def leave(self) -> None:
         """No more links, and no look into the store: another process goes on with what is carried (``handover``)."""
         self._closed = True
-        if self._poll is not None:
-            self._poll.cancel()
-            self._poll = None
+        if self._store_watch is not None:
+            self._store_watch.close()
 
     def carried_on(self, link: Link, terminal: Terminal | None) -> bool:
         """A link of the former process goes on here; ``terminal``: whose it is, None = it has not authenticated. False: there is no room for it."""
@@ -295,9 +288,8 @@ class Terminals:
 
     def look_now(self) -> None:
         """Look into the store at once rather than in a while."""
-        if self._poll is not None:
-            self._poll.cancel()
-            self._look_at_store()
+        if self._store_watch is not None:
+            self._store_watch.now()
 
     # ---- what a session tells -----------------------------------------------------------------------------------------------
 
@@ -520,27 +512,8 @@ class Terminals:
             elif row is None and before is not None and self.settings.registration == KNOWN:
                 terminal.link.end("removed by the operator")
 
-    def _look_at_store(self) -> None:
-        self._poll = None
-        if self._closed or self._store_changes is None:
-            return
-
-        def looked(version: int) -> Deferred[None] | None:
-            changed = version != self._store_version  # the first look too: something may have changed since the start
-            self._store_version = version
-            return self.refresh() if changed else None
-
-        def failed(failure: Failure) -> Failure | None:
-            if not isinstance(failure.value, StoreError):
-                return failure
-            self.counts["store failures"] += 1
-            return None
-
-        def again(_: object) -> None:
-            if not self._closed:
-                self._poll = self.clock.callLater(STORE_POLL_S, self._look_at_store)
-
-        self._store_changes().addCallback(looked).addErrback(failed).addCallback(again)
+    def _store_failed(self) -> None:
+        self.counts["store failures"] += 1
 
     # ---- inside -------------------------------------------------------------------------------------------------------------
 
