@@ -46,8 +46,14 @@ def raise_descriptors() -> None:
         log.warn(text, count=soft)
 
 
+def rest_garbage() -> None:
+    """No collections until ``freeze_garbage``, or until the end of a process that is about to become another image."""
+    gc.disable()
+
+
 def freeze_garbage() -> None:
     """What exists after start-up lives as long as the process: the collector need not look at it again."""
+    gc.enable()
     gc.collect()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLD)

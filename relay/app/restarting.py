@@ -43,7 +43,8 @@ class Restarting:
     # the former image --------------------------------------------------------
 
     def take(self) -> Received | None:
-        """What the former image left, if there was one."""
+        """What the former image left, if there was one. Until the start is done the collector rests: it took half of the time."""
+        process.rest_garbage()
         self.received = handover.received()
         if self.received is not None:
             text = "goes on with {count} listeners of the former process image ({version})"

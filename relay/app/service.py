@@ -275,6 +275,7 @@ class Relay(MultiService):
         await self.store.stop()
 
     async def _stop_for_handover(self) -> None:
+        process.rest_garbage()
         self.listeners.hold("terminals.udp_port")
         if self.parts is not None:
             self.parts.signalling.hold()
