@@ -32,8 +32,8 @@ LOOPBACK = "127.0.0.1"
 PAGE_S = 86400  #: life of the URL that is printed
 
 
-def demo_settings(folder: Path) -> Settings:
-    """The defaults on loopback, with ports that are free now."""
+def demo_settings(folder: Path, free: FreePorts) -> Settings:
+    """The defaults on loopback, with ports that are free now, and held until ``free`` is closed."""
     settings = Settings()
     settings = replace(
         settings,
@@ -45,14 +45,13 @@ def demo_settings(folder: Path) -> Settings:
         ftp=replace(settings.ftp, host=LOOPBACK, advertise=LOOPBACK, directory=str(folder / "uploads")),
         store=replace(settings.store, url=url_of(folder / "relay.db")),
     )
-    with FreePorts() as free:
-        for key, kind, host, port in listeners(settings):
-            if key == MANY:
-                if free.port(host, kind, port) != port:  # these come in a row, or not at all
-                    settings = replace(settings, media=replace(settings.media, talk_extra_ports=""))
-            else:
-                section, _, name = key.partition(".")
-                settings = replace(settings, **{section: replace(getattr(settings, section), **{name: free.port(host, kind, port)})})
+    for key, kind, host, port in listeners(settings):
+        if key == MANY:
+            if free.port(host, kind, port) != port:  # these come in a row, or not at all
+                settings = replace(settings, media=replace(settings.media, talk_extra_ports=""))
+        else:
+            section, _, name = key.partition(".")
+            settings = replace(settings, **{section: replace(getattr(settings, section), **{name: free.port(host, kind, port)})})
     return settings
 
 
@@ -63,9 +62,15 @@ class Demo(Relay):
 
     def __init__(self, reactor: Any, twistd: Mapping[str, Any] | None = None) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="jt1078relay-demo-"))
-        settings = demo_settings(self._folder)
+        self._free = FreePorts()  #: held until the relay binds them: another one may start at this moment
+        settings = demo_settings(self._folder, self._free)
         super().__init__(lambda: Loaded(settings, None, "configuration: --demo: built-in defaults on 127.0.0.1, a temporary store"), reactor, twistd)
         self.on_ready.append(lambda _: self._begin())
+
+    def privilegedStartService(self) -> None:
+        """As the relay."""
+        self._free.close()
+        super().privilegedStartService()
 
     def _begin(self) -> None:
         terminals = start_demo_terminals(self.reactor, LOOPBACK, self.listeners.port("terminals.tcp_port"))

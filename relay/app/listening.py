@@ -203,7 +203,12 @@ class FreePorts:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for bound in self._held:
+        self.close()
+
+    def close(self) -> None:
+        """All are chosen: they are free again, for whoever is to listen there."""
+        held, self._held = self._held, []
+        for bound in held:
             bound.socket.close()
 
     def port(self, host: str, kind: str, preferred: int = 0) -> int:

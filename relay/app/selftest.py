@@ -153,9 +153,9 @@ class Bench:
         ]
 
     def _settings(self, ports: tuple[int, int]) -> Settings:
-        settings = demo_settings(self.folder)
-        settings = replace(settings, media=replace(settings.media, talk_extra_ports="", idle_stop_s=0.5))
         with FreePorts() as free:
+            settings = demo_settings(self.folder, free)
+            settings = replace(settings, media=replace(settings.media, talk_extra_ports="", idle_stop_s=0.5))
             for key, kind, host, _ in listeners(settings):
                 section, _, name = key.partition(".")
                 if key != MANY and "." not in name and hasattr(settings, section):

@@ -25,6 +25,7 @@ from twisted.python.failure import Failure
 
 from relay.app.config import Loaded, listeners
 from relay.app.demo import Demo, demo_settings
+from relay.app.listening import FreePorts
 from relay.app.service import Relay, differing
 from relay.errors import ConfigError, RelayError
 from relay.settings import Settings
@@ -41,7 +42,9 @@ PHONE = "013800138000"
 
 def settings_in(folder: Path, **sections: dict[str, Any]) -> Settings:
     """The demonstration's settings, each port a free one."""
-    settings = demo_settings(folder)
+    with FreePorts() as free:
+        settings = demo_settings(folder, free)
+    settings = replace(settings, media=replace(settings.media, talk_extra_ports=""))
     for key, *_ in listeners(settings):
         section, _, name = key.partition(".")
         if name.endswith("_port") or name == "port":
