@@ -229,6 +229,7 @@ class Parts:
                 accounts=self.accounts,
                 permit=self.hooks.permit,
                 quota=self.quota,
+                hooks=self.hooks,
                 rows=store.terminals,
                 terminals=self.terminals,
                 resolver=resolver,

@@ -107,6 +107,8 @@ class Hook:
         self.settings = settings
         self.counts: Counter[str] = Counter()  #: delivered, failed, dropped, allowed, refused, undecided
         self.last_error = ""
+        self.last_error_at = 0.0  #: seconds since 1970; 0 = none yet
+        self.delivered_at = 0.0  #: the last one that was taken
         self._post = post
         self._clock = clock
         self._wall = wall
@@ -156,6 +158,7 @@ class Hook:
         if 200 <= answer[0] < 300:
             self._sending = None
             self.counts["delivered"] += 1
+            self.delivered_at = self._wall()
             self._queue.popleft()
             self._next()
         else:
@@ -167,7 +170,7 @@ class Hook:
 
     def _again(self, why: str) -> None:
         self._sending = None
-        self.last_error = why
+        self._went_wrong(why)
         delivery = self._queue[0]
         self._log.warn(self.settings.name, "hook {name}: {what} was not delivered: {why}", name=self.settings.name, what=delivery.name, why=why)
         if delivery.tries > len(RETRY_S):
@@ -180,6 +183,13 @@ class Hook:
     def _retry(self) -> None:
         self._timer = None
         self._next()
+
+    def _went_wrong(self, why: str) -> None:
+        self.last_error, self.last_error_at = why, self._wall()
+
+    def test(self, body: bytes) -> Deferred[tuple[int, bytes]]:
+        """Send ``on_test`` at once, past the queue, whatever ``events`` says; what comes back is the caller's to judge, and counts nowhere."""
+        return self._send("on_test", body, secrets.token_hex(8), self.settings.timeout_s)
 
     def decide(self, name: str, body: bytes) -> Deferred[Verdict]:
         """Ask at once, past the queue."""
@@ -205,7 +215,7 @@ class Hook:
 
     def _without(self, why: str) -> Verdict:
         self.counts["undecided"] += 1
-        self.last_error = why
+        self._went_wrong(why)
         allow = self.settings.on_failure == "allow"
         self._log.warn(self.settings.name, "hook {name} did not decide a play ({why}): {what}", name=self.settings.name, why=why,
                        what="allowed" if allow else "refused")  # fmt: skip
@@ -247,6 +257,14 @@ class Hooks:
         if hook.settings.form == SRS:
             told = hooks_srs.callback(name, event, self._server)
         return json.dumps(told, ensure_ascii=False).encode() if told is not None else b""
+
+    def get(self, name: str) -> Hook | None:
+        """One, by its name."""
+        return next((hook for hook in self.hooks if hook.settings.name == name), None)
+
+    def test(self, hook: Hook, who: str) -> Deferred[tuple[int, bytes]]:
+        """A delivery that says who asked for it, and nothing else."""
+        return hook.test(self._body("on_test", {"event": "hook.test", "hook": hook.settings.name, "who": who}))
 
     def may_play(self, **what: Any) -> Deferred[Verdict]:
         """Whether a play may begin: every deciding hook is asked, one after the other; the first refusal counts."""

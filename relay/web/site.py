@@ -14,7 +14,7 @@ from relay.core.audit import Audit
 from relay.core.bridge import Bridge
 from relay.core.budget import Budget
 from relay.core.events import Events
-from relay.core.hooks import Permit
+from relay.core.hooks import Hooks, Permit
 from relay.core.inspector import Inspector
 from relay.core.link import RequestError
 from relay.core.live import Live, StartFailed
@@ -45,6 +45,7 @@ from relay.web.api_alarms import AlarmApi
 from relay.web.api_attachments import AttachmentApi
 from relay.web.api_audit import AuditApi
 from relay.web.api_compat import CompatApi
+from relay.web.api_hooks import HookApi
 from relay.web.api_inspector import InspectorApi
 from relay.web.api_live import LiveApi, start_problem
 from relay.web.api_multimedia import MultimediaApi
@@ -106,6 +107,7 @@ class WebParts:
     version: str
     permit: Permit | None = None  #: ``core.hooks.Hooks.permit``
     quota: Quota | None = None  #: None: users have no limits
+    hooks: Hooks | None = None
     demo: bool = False
     problems: Callable[[], list[str]] = list  #: what keeps the relay from doing its work, for ``/readyz``
     figures: Figures = field(default_factory=Figures)  #: more for ``/metrics``
@@ -185,6 +187,7 @@ class Web:
                 *SuperiorApi(parts.superiors, parts.bridge, parts.audit).routes(),
                 *RecordingApi(parts.recordings, names, (one.name for one in settings.superior)).routes(),
                 *(PushApi(parts.pushes, parts.signer, parts.wall, parts.audit).routes() if parts.pushes is not None else ()),
+                *(HookApi(parts.hooks, parts.clock.seconds, parts.audit).routes() if parts.hooks is not None else ()),
                 *(AuditApi(parts.audit).routes() if parts.audit is not None else ()),
                 *(PositionApi(parts.positions, parts.terminals, names).routes() if parts.positions is not None else ()),
                 *(AlarmApi(parts.alarms, names, parts.audit).routes() if parts.alarms is not None else ()),
