@@ -82,6 +82,7 @@ WATCH = """(() => {
 
 SAMPLE = """() => ({
   behind: [...document.querySelectorAll('.tile.open video')].map((v) => v.buffered.length ? v.buffered.end(v.buffered.length - 1) - v.currentTime : null),
+  pictures: __seen.pictures.splice(0),
   covered: [...document.querySelectorAll('.tile.open .cover')].filter((cover) => !cover.hidden).length,
 })"""
 
@@ -205,7 +206,8 @@ def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
             starts = began(vehicle.output)
             firsts = [at - starts[channel][-1][1] for channel, at in first]
 
-            renderer = next(int(one["id"]) for one in cdp.send("SystemInfo.getProcessInfo")["processInfo"] if one["type"] == "renderer")
+            renderers = [one for one in cdp.send("SystemInfo.getProcessInfo")["processInfo"] if one["type"] == "renderer"]
+            renderer = int(max(renderers, key=lambda one: one["cpuTime"])["id"])  # Chromium keeps a spare one
             session = page.context.new_cdp_session(page)
             session.send("Performance.enable")
             outside = Samples(renderer)
@@ -218,6 +220,7 @@ def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
             behind: list[tuple[float, list[float]]] = []
             heap: list[tuple[float, float]] = []
             live: list[float] = []
+            pictures: list[list[float]] = []
             covered, frames, pids = 0, 0, descendants(relay.process.process.pid)
             browser_pids = [int(one["id"]) for one in cdp.send("SystemInfo.getProcessInfo")["processInfo"]]
             relay_cpu, browser_cpu = processor_s(pids), processor_s(browser_pids)
@@ -237,11 +240,12 @@ def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
                 heap.append((now, used()))
                 if not live and now > begun + 1.5 * minute:
                     live.append(collected())
-                    page.evaluate("() => { __seen.pictures = []; }")
+                if live:
+                    pictures += sample["pictures"]
                 time.sleep(max(0.0, now + 1.0 - time.monotonic()))
             span = time.monotonic() - begun
             relay_cpu, browser_cpu = processor_s(pids) - relay_cpu, processor_s(browser_pids) - browser_cpu
-            frames, counts, pictures = page.evaluate("() => [__seen.frames, __seen.counts, __seen.pictures]")
+            frames, counts = page.evaluate("() => [__seen.frames, __seen.counts]")
             live.append(collected())
             outside.over.set()
             late, unread = delays(pictures, starts, arguments.fps)

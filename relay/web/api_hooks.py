@@ -112,7 +112,7 @@ class HookApi:
         try:
             status, body = await self._hooks.test(hook, call.principal.name)
         except (RelayError, OSError) as problem:
-            raise Problem(502, f"The hook {name} did not take it: {problem}.", code="hook_failed", hint=hint) from None
+            raise Problem(502, f"The hook {name} did not take it: {str(problem).rstrip('.')}.", code="hook_failed", hint=hint) from None
         said = body.decode("utf-8", "replace").strip()[:ANSWER_SHOWN]
         if not 200 <= status < 300:
             hint = "Its own log says why; with a secret both sides must have the same, and a clock that is right within minutes."

@@ -11,9 +11,10 @@ const world = (longitude, latitude) => [(longitude + 180) / 360, 0.5 - Math.asin
 const earth = (x, y) => [x * 360 - 180, Math.atan(Math.sinh((0.5 - y) * 2 * Math.PI)) * 180 / Math.PI];
 
 export class MapView {
-  /** `tiles`: "https://host/{z}/{x}/{y}.png" or ""; `datum` "gcj02" when they are drawn so. */
-  constructor({ tiles = "", datum = "wgs84", paint, onPick, label }) {
+  /** `tiles`: "https://host/{z}/{x}/{y}.png" or ""; `datum` "gcj02" when they are drawn so; `under`: pixels at the bottom that a card covers on a narrow screen. */
+  constructor({ tiles = "", datum = "wgs84", paint, onPick, label, under = 250 }) {
     this.tiles = tiles;
+    this.under = under;
     this.shifted = datum === "gcj02";
     this.paint = paint;
     this.onPick = onPick;
@@ -85,7 +86,7 @@ export class MapView {
     const places = points.map((point) => world(...this.shift(...point)));
     const [left, right] = [Math.min(...places.map((one) => one[0])), Math.max(...places.map((one) => one[0]))];
     const [top, bottom] = [Math.min(...places.map((one) => one[1])), Math.max(...places.map((one) => one[1]))];
-    const under = this.canvas.clientWidth < 700 ? 250 : 0;     // a narrow screen has the vehicle's card there
+    const under = this.canvas.clientWidth < 700 ? this.under : 0;
     const room = Math.min((this.canvas.clientWidth - 80) / Math.max(1e-9, right - left), (this.canvas.clientHeight - under - 80) / Math.max(1e-9, bottom - top));
     this.center = [(left + right) / 2, (top + bottom) / 2];
     this.zoom = Math.max(ZOOM_MIN, Math.min(most, Math.log2(Math.max(1, room) / TILE)));
@@ -107,6 +108,17 @@ export class MapView {
     let dx = x - this.center[0];
     if (dx > 0.5) dx -= 1; else if (dx < -0.5) dx += 1;
     return [wide / 2 + dx * this.size, this.canvas.clientHeight / 2 + (y - this.center[1]) * this.size];
+  }
+
+  /** The [longitude, latitude] at a pixel. */
+  spot(x, y) {
+    const shown = earth((this.center[0] + (x - this.canvas.clientWidth / 2) / this.size + 1) % 1, this.center[1] + (y - this.canvas.clientHeight / 2) / this.size);
+    let [longitude, latitude] = shown;
+    for (let round = 0; this.shifted && round < 3; round += 1) {     // the shift changes little over its own length: three rounds are centimetres
+      const moved = gcj02(longitude, latitude);
+      [longitude, latitude] = [longitude + shown[0] - moved[0], latitude + shown[1] - moved[1]];
+    }
+    return [longitude, latitude];
   }
 
   draw() {

@@ -1,8 +1,10 @@
-// Settings: one's own password; for administrators users and API tokens; what this relay is.
+// Settings: one's own password; for administrators users, API tokens and hooks; what is peculiar to models; what this relay is.
 
 import { call, may, token, who } from "./api.js";
 import { ask, field, make, table, toast } from "./dom.js";
+import { hookList } from "./hooks.js";
 import { addWords, t } from "./i18n.js";
+import { profiles } from "./quirks.js";
 
 addWords({
   en: {
@@ -24,13 +26,13 @@ addWords({
 const ROLES = ["viewer", "operator", "admin"];
 const split = (text) => text.split(/[,，、]/).map((word) => word.trim()).filter(Boolean);
 
-export function open(element, { status }) {
+export function open(element, { status, fleet }) {
   const sheet = make("div", { class: "sheet" });
   element.append(sheet);
 
   async function draw() {
-    const [users, tokens] = may("admin") ? await Promise.all([call("GET", "/users"), call("GET", "/tokens")]) : [null, null];
-    sheet.replaceChildren(me(), users ? userList(users.items) : "", tokens ? tokenList(tokens.items) : "", about());
+    const [users, tokens, hooks] = may("admin") ? await Promise.all([call("GET", "/users"), call("GET", "/tokens"), call("GET", "/hooks")]) : [null, null, null];
+    sheet.replaceChildren(me(), users ? userList(users.items) : "", tokens ? tokenList(tokens.items) : "", hooks ? hookList(hooks.items, redraw) : "", profiles(fleet), about());
   }
   const redraw = () => draw().catch((problem) => toast(problem.message));
   const doing = (work) => async () => { try { await work(); } catch (problem) { toast([problem.message, problem.hint].filter(Boolean).join(" ")); } await redraw(); };

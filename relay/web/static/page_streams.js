@@ -1,8 +1,9 @@
-// Streams: what runs, how well, and who watches; an operator may close viewers and stop channels.
+// Streams: what runs, how well, and who watches; an operator may close viewers and stop channels. Below, what goes to outside servers.
 
 import { all, call, may } from "./api.js";
 import { make, size, table, tag, toast } from "./dom.js";
 import { addWords, t } from "./i18n.js";
+import { Pushes } from "./pushes.js";
 
 addWords({
   en: {
@@ -24,8 +25,8 @@ const TONES = { running: "good", starting: "warn", lost: "bad" };
 
 export function open(element, { fleet, rest }) {
   let chosen = rest[0] || "", timer = 0, closed = false;
-  const sheet = make("div", { class: "sheet" });
-  element.append(sheet);
+  const sheet = make("div", { class: "parts" }), pushes = new Pushes(fleet);
+  element.append(make("main", { class: "sheet wide" }, sheet, pushes.element));
 
   const quality = (found) => (found ? make("span", {}, tag(String(found.score), found.score >= 80 ? "good" : found.score >= 50 ? "warn" : "bad"), ...found.causes.map((cause) => make("small", { title: cause.code }, cause.message))) : "");
   const name = (stream) => `${fleet.name(stream.sim)} · ${t("ch", { n: stream.channel })}${stream.kind === "live" ? "" : ` · ${stream.kind}`}`;
@@ -66,5 +67,5 @@ export function open(element, { fleet, rest }) {
   }
 
   look();
-  return { words: look, close: () => { closed = true; clearTimeout(timer); } };
+  return { words: () => { look(); pushes.draw(); }, close: () => { closed = true; clearTimeout(timer); pushes.close(); } };
 }

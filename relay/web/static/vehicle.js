@@ -3,9 +3,11 @@
 import { call, may } from "./api.js";
 import { ask, doing, facts, field, make, moment, press, size, table, tag } from "./dom.js";
 import { addWords, place, t } from "./i18n.js";
+import { Areas } from "./areas.js";
 import { controlCard, parameterCard, Photos, textCard } from "./orders.js";
 import { states, where } from "./page_vehicles.js";
 import { pad } from "./ptz.js";
+import { quirkCard } from "./quirks.js";
 import { Stage } from "./stage.js";
 import { startTalk } from "./callbar.js";
 
@@ -14,14 +16,14 @@ addWords({
     vh_unknown: "No vehicle {sim} is known.", vh_back: "All vehicles", vh_watch: "Watch", vh_watching: "Watching", vh_channel: "Channel", vh_viewers: "Viewers", vh_source: "Known by", vh_starts: "Last starts", vh_starts_none: "This channel has not been started since the relay began.",
     vh_identity: "Identity", vh_number: "Number", vh_edition: "Edition", vh_maker: "Maker and model", vh_terminal_id: "Terminal id", vh_firmware: "Hardware, firmware", vh_address: "Address", vh_since: "Online since", vh_heard: "Last heard", vh_why: "Why offline",
     vh_clock: "Its clock", vh_clock_right: "right", vh_clock_off: "{s} s off", vh_codecs: "Codecs", vh_state: "Position", vh_time: "Time", vh_place: "Where", vh_speed: "Speed", vh_direction: "Direction", vh_mileage: "Mileage", vh_signal: "Signal, satellites", vh_acc: "Ignition", vh_on: "on", vh_off: "off",
-    vh_data: "Data use", vh_in: "Received", vh_out: "Sent", vh_messages: "Messages", vh_connects: "Connections", vh_quirks: "Quirks", vh_quirks_none: "Nothing peculiar is known of it.", vh_quirk: "Quirk", vh_value: "Value", vh_from: "From", vh_override: "said by a person", vh_learnt: "learnt", vh_model_override: "said of the model", vh_model_learnt: "learnt of the model",
+    vh_data: "Data use", vh_in: "Received", vh_out: "Sent", vh_messages: "Messages", vh_connects: "Connections",
     vh_started: "Started", vh_result: "How far", vh_first_picture: "picture after {ms} ms", vh_ended_at: "ended at: {hop}", vh_playback: "Recordings", vh_map: "Map and track", vh_alarms: "Alarms", vh_budget: "Data spent", vh_set_budget: "Budget", vh_today: "Today", vh_month: "This month", vh_signalling: "signalling, files", vh_level_warn: "nearly spent", vh_level_sub: "sub stream only", vh_level_spent: "spent", vh_day_mb: "A day, MB", vh_month_mb: "A month, MB", vh_as_configured: "as configured", vh_budget_hint: "0: as much as it likes; empty: as the configuration says.", kind_av: "picture and sound", kind_audio: "sound", kind_video: "picture", vh_choose: "Choose a channel above to watch it here.",
   },
   zh: {
     vh_unknown: "没有车辆 {sim}。", vh_back: "全部车辆", vh_watch: "观看", vh_watching: "观看中", vh_channel: "通道", vh_viewers: "观众", vh_source: "来源", vh_starts: "最近启动", vh_starts_none: "服务启动以来该通道未被启动。",
     vh_identity: "终端信息", vh_number: "终端手机号", vh_edition: "协议版本", vh_maker: "厂商与型号", vh_terminal_id: "终端 ID", vh_firmware: "硬件、固件", vh_address: "地址", vh_since: "上线时间", vh_heard: "最近通信", vh_why: "离线原因",
     vh_clock: "终端时钟", vh_clock_right: "准确", vh_clock_off: "偏差 {s} 秒", vh_codecs: "编码", vh_state: "位置", vh_time: "时间", vh_place: "坐标", vh_speed: "速度", vh_direction: "方向", vh_mileage: "里程", vh_signal: "信号、卫星", vh_acc: "点火", vh_on: "开", vh_off: "关",
-    vh_data: "流量", vh_in: "接收", vh_out: "发送", vh_messages: "消息数", vh_connects: "连接次数", vh_quirks: "兼容性特征", vh_quirks_none: "未发现特殊之处。", vh_quirk: "特征", vh_value: "值", vh_from: "来源", vh_override: "人工设定", vh_learnt: "自动学习", vh_model_override: "按型号设定", vh_model_learnt: "按型号学习",
+    vh_data: "流量", vh_in: "接收", vh_out: "发送", vh_messages: "消息数", vh_connects: "连接次数",
     vh_started: "开始时间", vh_result: "结果", vh_first_picture: "{ms} 毫秒出图", vh_ended_at: "止于：{hop}", vh_playback: "录像回放", vh_map: "地图与轨迹", vh_alarms: "报警", vh_budget: "流量使用", vh_set_budget: "流量限额", vh_today: "今日", vh_month: "本月", vh_signalling: "信令、文件", vh_level_warn: "即将用尽", vh_level_sub: "仅子码流", vh_level_spent: "已用尽", vh_day_mb: "每日（MB）", vh_month_mb: "每月（MB）", vh_as_configured: "按配置", vh_budget_hint: "0 为不限；留空按配置文件。", kind_av: "音视频", kind_audio: "音频", kind_video: "视频", vh_choose: "在上方选择通道，在此观看。",
   },
 });
@@ -29,9 +31,10 @@ addWords({
 const EVERY_MS = 5000;
 
 export class Vehicle {
-  constructor(element, { fleet, rest }) {
+  constructor(element, { fleet, rest, status }) {
     this.sim = rest[0];
     this.fleet = fleet;
+    this.status = status;
     this.element = element;
     this.closed = false;
     this.shown = 0;             // the channel whose picture and starts are shown
@@ -74,23 +77,23 @@ export class Vehicle {
     this.stage?.close();
     this.photos?.close();
     this.camera?.halt();
+    this.areas?.close();
     this.stage = new Stage(this.fleet, () => t("vh_choose"));
     this.head = make("div", { class: "head" });
     this.channels = make("div", {});
     this.starts = make("div", {});
     this.facts = make("section", { class: "columns" });
-    this.quirks = make("div", {});
     this.traffic = make("div", { class: "card padded" });
     const operator = may("operator");
     this.photos = new Photos(this.sim, this.item.channels);
     this.camera = operator ? pad(() => [this.sim, this.shown || this.item.channels[0]?.channel || 1]) : null;
+    this.areas = operator ? new Areas(this.sim, () => this.item, this.status) : null;
     this.picture = make("div", { class: "picture" }, make("div", { class: "frame" }, this.stage.element), this.camera ?? "");
     this.element.replaceChildren(make("main", { class: "sheet wide" }, make("section", {}, this.head, this.channels), make("section", {}, this.picture, this.starts), this.facts,
-      this.photos.element, ...(operator ? [textCard(this.sim), parameterCard(this.sim), controlCard(this.sim)] : []), make("section", {}, make("h3", {}, t("vh_quirks")), this.quirks)));
+      this.photos.element, ...(operator ? [textCard(this.sim), parameterCard(this.sim), controlCard(this.sim), this.areas.element] : []), quirkCard(this.sim)));
     this.drawHead();
     this.drawChannels();
     this.drawFacts();
-    this.drawQuirks();
     this.lookTraffic();
     if (this.shown) this.watch(this.shown);
   }
@@ -172,13 +175,6 @@ export class Vehicle {
     if (await ask(t("vh_set_budget"), [day, month, make("p", { class: "hint" }, t("vh_budget_hint"))], t("or_set"), () => call("PUT", `${this.path}/budget`, { day_bytes: bytes(day), month_bytes: bytes(month) }), t("or_cancel"))) { this.trafficShown = ""; await this.lookTraffic(); }
   }
 
-  async drawQuirks() {
-    const told = await doing(null, () => call("GET", `${this.path}/quirks`));
-    if (!told || this.closed) return;
-    const from = (name) => ["override", "learnt", "model_override", "model_learnt"].find((where) => name in told[where]) ?? "";
-    this.quirks.replaceChildren(table([t("vh_quirk"), t("vh_value"), t("vh_from")], Object.entries(told.effective).map(([name, value]) => [name, JSON.stringify(value), t(`vh_${from(name)}`)]), t("vh_quirks_none")));
-  }
-
   words() {
     if (this.item) { this.channelsShown = this.trafficShown = this.startsShown = ""; this.build(); }
   }
@@ -193,6 +189,7 @@ export class Vehicle {
     this.unwatch?.();
     this.camera?.halt();
     this.photos?.close();
+    this.areas?.close();
     this.stage?.close();
   }
 }

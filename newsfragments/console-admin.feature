@@ -1,0 +1,1 @@
+In the console: a vehicle's quirks with what people say instead, for it or its model, and all of them exported and imported; areas and routes drawn on a map, sent, read back and deleted; pushes to outside servers made, started, stopped and removed, with the cause when they wait; hooks with their deliveries and failures, and a test of each.
