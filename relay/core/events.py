@@ -70,6 +70,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
+from functools import lru_cache
 from typing import Any
 
 from twisted.logger import Logger
@@ -110,9 +111,16 @@ ALARMS = frozenset(
 PASSING = frozenset({"viewer.began", "viewer.ended"})
 
 
+@lru_cache(maxsize=256)
+def _minute(minutes: int) -> str:
+    """Minutes since 1970 as ``YYYY-MM-DDThh:mm``."""
+    return datetime.fromtimestamp(minutes * 60, UTC).astimezone(BEIJING).isoformat(timespec="minutes")[:16]
+
+
 def iso_time(unix: float) -> str:
-    """Seconds since 1970 as the API writes times: ISO 8601, milliseconds, the standards' zone."""
-    return datetime.fromtimestamp(unix, UTC).astimezone(BEIJING).isoformat(timespec="milliseconds")
+    """Seconds since 1970 as the API writes times: ISO 8601, milliseconds, the standards' zone. A list of terminals has two of them each."""
+    minutes, ms = divmod(round(unix * 1e6) // 1000, 60_000)
+    return f"{_minute(minutes)}:{ms // 1000:02}.{ms % 1000:03}+08:00"
 
 
 class Events:

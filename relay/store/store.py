@@ -15,11 +15,11 @@ from relay.store.database import Database
 from relay.store.multimedia import MultimediaStore
 from relay.store.person_requests import PersonRequestStore
 from relay.store.positions import PositionStore
-from relay.store.postgres import PostgresConnection, is_postgres
+from relay.store.postgres import is_postgres
 from relay.store.quirks import QuirkStore
 from relay.store.schema import version
 from relay.store.sqlite import path_of, url_of
-from relay.store.terminals import TerminalStore
+from relay.store.terminals import TerminalStore, changes
 from relay.store.traffic import TrafficStore
 from relay.store.uploads import UploadStore
 from relay.store.users import UserStore
@@ -69,11 +69,4 @@ class Store:
     def changes(self) -> Deferred[int]:
         """A number that differs after another process (a command) has changed the known terminals: cheap enough to ask every few seconds."""
 
-        def work(connection: Connection) -> int:
-            if isinstance(connection, PostgresConnection):
-                connection.execute("SELECT 1")  # brings what was told meanwhile
-                return connection.pid * 1_000_000 + connection.changes  # a new connection may have missed something
-            number: int = connection.execute("PRAGMA data_version").fetchone()[0]
-            return number
-
-        return self.database.read(work)
+        return self.database.read(changes)

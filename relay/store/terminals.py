@@ -12,8 +12,9 @@ import hashlib
 import hmac
 import json
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from twisted.internet.defer import Deferred
 
@@ -21,6 +22,9 @@ from relay.identity import phone_key
 from relay.store.connection import NO_LIMIT, Connection
 from relay.store.database import Database
 from relay.store.errors import StoreConflictError
+from relay.store.postgres import PostgresConnection
+
+T = TypeVar("T")
 
 ORIGINS = ("operator", "first-seen", "open")
 AUTH_CODE_BYTES = 16
@@ -196,11 +200,29 @@ def new_auth_code() -> str:
     return secrets.token_urlsafe(AUTH_CODE_BYTES)
 
 
+def changes(connection: Connection) -> int:
+    """A number that differs after another connection (a command's) has changed the table; what this one does leaves it as it is."""
+    if isinstance(connection, PostgresConnection):
+        connection.execute("SELECT 1")  # brings what was told meanwhile
+        return connection.pid * 1_000_000 + connection.changes  # a new connection may have missed something
+    number: int = connection.execute("PRAGMA data_version").fetchone()[0]
+    return number
+
+
 class TerminalStore:
     """The table for the reactor's thread; every method returns a Deferred that may fail with StoreError."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        #: all rows as they were read last, with the connection and its ``changes``; belongs to the store's thread, where everything goes one after the other
+        self._read: tuple[Connection, int, list[KnownTerminal]] | None = None
+
+    def _write(self, work: Callable[[Connection], T]) -> Deferred[T]:
+        def writing(connection: Connection) -> T:
+            self._read = None
+            return work(connection)
+
+        return self._database.write(writing)
 
     def get(self, number: str) -> Deferred[KnownTerminal | None]:
         return self._database.read(lambda connection: get(connection, number))
@@ -210,20 +232,30 @@ class TerminalStore:
         return self._database.read(lambda connection: resolve(connection, name))
 
     def list(self, limit: int = NO_LIMIT, offset: int = 0) -> Deferred[list[KnownTerminal]]:
-        return self._database.read(lambda connection: list_all(connection, limit, offset))
+        """All, or a page of them. All of them are kept until somebody changes one: lists ask every second, and ten thousand rows take a while."""
+
+        def work(connection: Connection) -> list[KnownTerminal]:
+            if limit != NO_LIMIT or offset:
+                return list_all(connection, limit, offset)
+            number = changes(connection)
+            if self._read is None or self._read[0] is not connection or self._read[1] != number:
+                self._read = connection, number, list_all(connection)
+            return self._read[2]
+
+        return self._database.read(work)
 
     def count(self) -> Deferred[int]:
         return self._database.read(count)
 
     def add(self, terminal: KnownTerminal, now: float, code: str = "") -> Deferred[KnownTerminal]:
         """Fails with StoreConflictError when the number or the alias is taken. ``now`` is UNIX time."""
-        return self._database.write(lambda connection: add(connection, terminal, now, code))
+        return self._write(lambda connection: add(connection, terminal, now, code))
 
     def upsert(self, terminal: KnownTerminal, now: float, code: str = "") -> Deferred[KnownTerminal]:
-        return self._database.write(lambda connection: upsert(connection, terminal, now, code))
+        return self._write(lambda connection: upsert(connection, terminal, now, code))
 
     def remove(self, number: str) -> Deferred[bool]:
-        return self._database.write(lambda connection: remove(connection, number))
+        return self._write(lambda connection: remove(connection, number))
 
     def issue_auth_code(self, number: str, now: float) -> Deferred[str]:
         """Make a code, store its hash, and give the code for 0x8100; ``""`` when the terminal is not known."""
@@ -232,10 +264,10 @@ class TerminalStore:
         def work(connection: Connection) -> str:
             return code if set_auth_code(connection, number, code, now) else ""
 
-        return self._database.write(work)
+        return self._write(work)
 
     def set_auth_code(self, number: str, code: str, now: float) -> Deferred[bool]:
-        return self._database.write(lambda connection: set_auth_code(connection, number, code, now))
+        return self._write(lambda connection: set_auth_code(connection, number, code, now))
 
     def verify_auth_code(self, number: str, code: str) -> Deferred[bool]:
         return self._database.read(lambda connection: verify_auth_code(connection, number, code))
@@ -259,4 +291,4 @@ class TerminalStore:
                 )
             return upsert(connection, row, now)
 
-        return self._database.write(work)
+        return self._write(work)

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from relay.core.events import iso_time
-from relay.core.terminal_state import Terminal, position_of
+from relay.core.terminal_state import Terminal
 from relay.core.terminals import Terminals
 from relay.core.tracks import Tracks
 from relay.errors import UsageError
@@ -150,7 +150,7 @@ def _current(sim: str, terminal: Terminal | None, known: KnownTerminal | None, r
     group = known.group if known is not None else ""
     if terminal is not None and terminal.position is not None:
         return {
-            "sim": sim, "name": terminal.name, "group": group, "online": terminal.online, "position": position_of(terminal.position),
+            "sim": sim, "name": terminal.name, "group": group, "online": terminal.online, "position": terminal.position_view(),
             "received": iso_time(terminal.position_at), "clock_offset_s": terminal.clock_offset_s,
         }  # fmt: skip
     if row is None:

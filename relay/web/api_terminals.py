@@ -7,6 +7,8 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import msgspec
+
 from relay.core.link import (
     BadReplyError,
     IncompleteReplyError,
@@ -44,6 +46,9 @@ from relay.wire import FieldError
 _NUMBER = re.compile(r"[0-9A-Fa-f]{1,20}")
 _MESSAGE_ID = re.compile(r"(?:0[xX])?([0-9A-Fa-f]{4})")
 
+#: terminals whose view is kept as JSON, 1.3 KB each: what has not changed since the last list is not written again
+VIEWS_MAX = 5000
+
 #: status and hint of what a terminal did with a request
 REQUEST_PROBLEMS: dict[type[RequestError], tuple[int, str]] = {
     TerminalOfflineError: (503, "It has to connect to the JT/T 808 port first; its state is in /terminals."),
@@ -78,6 +83,7 @@ class TerminalApi:
         self._hub = hub
         self._orders = orders
         self._wall = wall
+        self._written: dict[str, tuple[tuple[Any, ...], msgspec.Raw]] = {}
 
     def routes(self) -> Iterable[Route]:
         """The lines of the table."""
@@ -126,16 +132,39 @@ class TerminalApi:
         start = bisect_right(sims, query.after) if query.after else 0
         page = sims[start : start + query.limit]
         more = start + query.limit < len(sims)
-        return {"items": [self.view(sim, wanted[sim]) for sim in page], "total": len(sims), "next": page[-1] if more else None}
+        busy = {stream.key.sim for stream in self._hub.streams()}
+        return {"items": [self._row(sim, wanted[sim], sim in busy) for sim in page], "total": len(sims), "next": page[-1] if more else None}
 
-    def view(self, sim: str, item: Terminal | KnownTerminal) -> dict[str, Any]:
-        """What the API tells of a terminal."""
+    def _row(self, sim: str, item: Terminal | KnownTerminal, busy: bool) -> msgspec.Raw | dict[str, Any]:
+        """``view`` of a list: in a fleet most have said nothing since the last one. ``busy``: streams come and go without a word of its link."""
+        if busy:
+            return self.view(sim, item)
+        stamp = _stamp(item)
+        kept = self._written.get(sim)
+        if kept is not None and kept[0] == stamp:
+            return kept[1]
+        if len(self._written) >= VIEWS_MAX:
+            self._written.clear()
+        told = self._dict(sim, item)
+        for channel in told["channels"]:
+            channel["streaming"], channel["viewers"] = False, 0
+        row = msgspec.Raw(msgspec.json.encode(told))
+        self._written[sim] = stamp, row
+        return row
+
+    @staticmethod
+    def _dict(sim: str, item: Terminal | KnownTerminal) -> dict[str, Any]:
         terminal = item if isinstance(item, Terminal) else Terminal(sim, item.phone, item)
         known = terminal.known
         told = terminal.as_dict()
         told["enabled"] = known.enabled if known is not None else True
+        return told
+
+    def view(self, sim: str, item: Terminal | KnownTerminal) -> dict[str, Any]:
+        """What the API tells of a terminal."""
+        told = self._dict(sim, item)
         for channel in told["channels"]:
-            stream = self._hub.get(StreamKey(terminal.sim, channel["channel"]))
+            stream = self._hub.get(StreamKey(told["sim"], channel["channel"]))
             channel["streaming"] = stream is not None and stream.state is StreamState.RUNNING
             channel["viewers"] = stream.viewer_count() if stream is not None else 0
         return told
@@ -235,6 +264,16 @@ def message_class(name: str) -> type[Body]:
 
 def _field_names(kind: type[Body]) -> str:
     return ", ".join(kind.wire_fields) or "none"
+
+
+def _stamp(item: Terminal | KnownTerminal) -> tuple[Any, ...]:
+    """What differs when the view of a terminal without streams does: all that is told of one comes by its link, by its row, or is named here."""
+    if not isinstance(item, Terminal):
+        return (item,)
+    return (
+        item.link is None, item.offline_reason, item.connects, *item.traffic(), item.last_seen, item.edition, item.plate, item.manufacturer, item.model,
+        item.terminal_id, len(item.channels), item.alarm_flags, item.video_alarm_flags, item.position_at, item.position, item.known,
+    )  # fmt: skip
 
 
 def _haystack(sim: str, item: Terminal | KnownTerminal) -> str:

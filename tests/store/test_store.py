@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,25 @@ async def test_terminals_and_codes(store: Store) -> None:
     assert found.key == "13800138000"
     assert [t.phone for t in await store.terminals.list()] == ["013800138000"]
     assert await store.terminals.remove("13800138000")
+
+
+async def test_a_list_is_kept_until_one_of_the_rows_changes(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[int] = []
+    true = terminals.list_all
+    monkeypatch.setattr(terminals, "list_all", lambda *words: read.append(1) or true(*words))
+    await store.terminals.add(ONE, 1.0)
+    assert await store.terminals.list() == await store.terminals.list()
+    assert len(read) == 1
+    await store.positions.last(0.0)
+    await store.terminals.upsert(replace(ONE, plate="粤B1"), 2.0)
+    assert [row.plate for row in await store.terminals.list()] == ["粤B1"]
+    command = connect(store.database.url)
+    in_transaction(command, lambda c: terminals.upsert(c, replace(ONE, plate="粤B2"), 3.0))
+    command.close()
+    assert [row.plate for row in await store.terminals.list()] == ["粤B2"]
+    await store.terminals.remove(ONE.phone)
+    assert await store.terminals.list() == []
+    assert len(read) == 4
 
 
 async def test_a_conflict_reaches_the_caller(store: Store) -> None:

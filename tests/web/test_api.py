@@ -14,6 +14,7 @@ import pytest
 from relay.codec.frame import VIDEO, Frame
 from relay.core.live import State
 from relay.core.quality import QualityWatch
+from relay.identity import StreamKey
 from relay.jt808.messages.general import TerminalGeneralResponse
 from relay.jt808.messages.location import LocationReport
 from relay.jt808.messages.parameters import ParametersResponse, QueryParameters
@@ -152,6 +153,34 @@ def test_the_files_of_the_package_are_served_by_name() -> None:
 
 
 # terminals ------------------------------------------------------------------------------
+
+
+def test_a_list_shows_at_once_what_has_changed_since_the_last_one() -> None:
+    relay = Relay()
+    device = relay.online()
+
+    def here() -> dict[str, Any]:
+        [item] = relay.api("GET", "/terminals?online=true")["items"]
+        return dict(item)
+
+    before = here()
+    assert here() == before == {**relay.api("GET", f"/terminals/{SIM}")}
+    relay.clock.advance(5)
+    device.send(0x0002)
+    beat = here()
+    assert (beat["messages"], beat["last_seen"] > before["last_seen"]) == (before["messages"] + 1, True)
+    location = LocationReport(status_flags=2, latitude=22_540_000, longitude=114_050_000, speed=455, direction=90, time="261121093000", alarm_flags=1, items=[])
+    device.send(0x0200, location.encode(2013))
+    moved = here()
+    assert (moved["position"]["speed"], moved["position"]["time"], len(moved["alarms"])) == (45.5, "2026-11-21T09:30:00+08:00", 1)
+    relay.api("PUT", f"/terminals/{SIM}", {"plate": "粤B99999", "alias": "bus-17", "group": "north"})
+    assert (here()["plate"], here()["group"]) == ("粤B99999", "north")
+    relay.running(7)
+    assert [(one["channel"], one["streaming"]) for one in here()["channels"] if one["streaming"]] == [(7, True)]
+    relay.hub.get(StreamKey(SIM, 7)).end("over")
+    assert not any(one["streaming"] for one in here()["channels"])
+    assert [one["sim"] for one in relay.api("GET", "/terminals?online=false")["items"]] == [OFFLINE]
+    relay.end()
 
 
 def test_terminals_that_are_known_or_online_are_listed_in_pages() -> None:
