@@ -12,7 +12,9 @@ import { qualityNotes } from "./quality.js";
 const BEHIND_SEEK_S = 1.6;     // farther behind than this: jump
 const BEHIND_LATE_S = 0.9;     // farther behind than this for LATE_S: jump
 const LATE_S = 1.5;
-const BEHIND_FAST_S = 0.55;    // farther behind than this: play a little faster
+const AIM_S = [0.3, 0.55];     // farther behind than this: play a little faster; the second where the picture has run dry
+const AIM_UP_S = 0.08;         // so much more each time it runs dry
+const AIM_CALM_MS = 20000;     // and half of that less after so long without
 const KEEP_S = 20;             // played pictures kept in the buffer
 const STALL_S = 4;             // no bytes for so long: say so
 const SOUND_GONE_S = 3;        // bytes come but the picture waits: the sound track has dried up
@@ -37,10 +39,17 @@ export class Player {
     this.stats = { bytes: 0, bytesAtTick: 0, kbps: 0, frames: 0, framesAtTick: 0, fps: 0, behind: 0, dropped: 0, reconnects: 0 };
     this.failures = 0;
     this.withoutSound = false;
+    this.aim = AIM_S[0];      // seconds in hand before the next bytes come: as little as the way from the terminal lets be
+    this.dryAt = 0;
     this.ends = false;        // what is played comes to an end: nothing is tried again by itself
     this.held = false;        // paused on purpose: that nothing comes is as it should be
     this.lastBytes = 0;
     this.ticker = setInterval(() => this.tick(), 500);
+    video.addEventListener("waiting", () => {
+      if (this.state !== "playing" || this.held || video.seeking) return;
+      this.dryAt = performance.now();
+      this.aim = Math.min(AIM_S[1], this.aim + AIM_UP_S);
+    });
     video.addEventListener("error", () => {
       if (video.error && this.state !== "idle") this.fail({ message: t("decode_error", { why: video.error.message || `code ${video.error.code}` }), hint: "" });
     });
@@ -220,12 +229,16 @@ export class Player {
     // What was still to be shown when this came: a terminal that sends in bursts is not behind though much comes at once.
     const spare = (this.end || end) - video.currentTime, now = performance.now();
     this.end = end;
+    if (now - this.dryAt > AIM_CALM_MS) {
+      this.dryAt = now;
+      this.aim = Math.max(AIM_S[0], this.aim - AIM_UP_S / 2);
+    }
     if (spare <= BEHIND_LATE_S || this.ends) this.late = 0; else this.late ||= now;
     if (behind > BEHIND_SEEK_S || (this.late && now - this.late > LATE_S * 1000) || video.currentTime < start) {
       video.currentTime = Math.max(start, end - 0.3);
       this.late = 0;
     }
-    const rate = spare > BEHIND_LATE_S && !this.ends ? 1.25 : spare > BEHIND_FAST_S ? 1.1 : behind < 0.12 ? 0.97 : 1;
+    const rate = spare > BEHIND_LATE_S && !this.ends ? 1.25 : spare > this.aim ? 1.1 : behind < 0.12 ? 0.97 : 1;
     if (video.playbackRate !== rate) video.playbackRate = rate;
     if (this.state !== "playing" && video.readyState >= 2) {
       this.failures = 0;
