@@ -10,6 +10,7 @@ message      SIM               a message was sent to a terminal; ``detail`` name
 terminal     SIM               a known terminal was added, changed or removed
 alarm        alarm id          an alarm was acknowledged
 push         SIM_CHANNEL       a push to an outside server was made, started, stopped or deleted by the API
+hook         a hook's name     an administrator sent a test delivery
 download     a file            a stored file was fetched
 superior     SIM_CHANNEL       what a superior had open was ended by the API
 inspect      SIM, a superior   somebody looked at the messages that pass; ``detail`` names the protocols

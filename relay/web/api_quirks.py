@@ -112,7 +112,8 @@ class QuirkApi:
             summary="Take an export in; what it names is replaced",
         )  # fmt: skip
         yield Route(
-            method="GET", path=f"{base}/known", handler=self.known, permission=viewer, answer=KnownList, tag="quirks", summary="The quirks that exist",
+            method="GET", path=f"{base}/known", handler=self.known, permission=viewer, answer=KnownList, tag="quirks", scope="any",
+            summary="The quirks that exist",
         )  # fmt: skip
         yield Route(
             method="GET", path=f"{base}/models/{{maker}}/{{model}}", handler=self.get_model, permission=viewer, answer=ProfileView, tag="quirks",

@@ -404,3 +404,18 @@ def test_a_viewer_is_offered_nothing_that_is_refused(scene: Scene, page: Any) ->
         offered = page.locator("#view button:enabled").all_inner_texts()
         assert not OPERATORS & set(offered), place
     assert refused == []
+
+
+def test_an_operator_of_one_group_is_asked_for_nothing_that_is_refused(scene: Scene, page: Any) -> None:
+    refused: list[str] = []
+    page.on("response", lambda answer: refused.append(f"{answer.status} {answer.url}") if answer.status >= 400 else None)
+    token = scene.relay.api("POST", "/tokens", {"name": "depot", "role": "operator", "groups": ["depot"], "expires_s": 600}, expect=201)["token"]
+    page.goto(f"http://127.0.0.1:{scene.relay.ports['http']}/?token={token}#/settings")
+    shown(page, "settings")
+    assert "#/superiors" not in page.locator(".nav a").evaluate_all("(links) => links.map((link) => link.hash)")
+    for place in ("streams", "map", "alarms", f"vehicles/{PHONE}"):
+        turn(page, place)
+        page.wait_for_timeout(400)
+    page.get_by_role("button", name="Say it is otherwise").click()
+    page.get_by_role("dialog").get_by_label("Quirk").wait_for()
+    assert refused == []

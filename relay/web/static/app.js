@@ -13,6 +13,7 @@ const SESSION_MS = 600000;    // how often the session is looked at, which keeps
 /**
  * The pages, in the order of the navigation. A module exports `open(element, context)`, which fills the element and gives
  * `{ close(), words(), event(event), keys(event) }`, each of which may be left out: `words` draws anew after a change of language.
+ * `whole`: about more than an account for some groups may see.
  */
 const PAGES = [
   { id: "live", role: "viewer", load: () => import("./page_live.js") },
@@ -20,13 +21,14 @@ const PAGES = [
   { id: "playback", role: "viewer", load: () => import("./page_playback.js") },
   { id: "map", role: "viewer", load: () => import("./page_map.js") },
   { id: "alarms", role: "viewer", load: () => import("./page_alarms.js") },
-  { id: "superiors", role: "viewer", load: () => import("./page_superiors.js") },
+  { id: "superiors", role: "viewer", whole: true, load: () => import("./page_superiors.js") },
   { id: "inspector", role: "operator", load: () => import("./page_inspector.js") },
   { id: "streams", role: "viewer", load: () => import("./page_streams.js") },
-  { id: "audit", role: "admin", load: () => import("./page_audit.js") },
+  { id: "audit", role: "admin", whole: true, load: () => import("./page_audit.js") },
   { id: "settings", role: "viewer", load: () => import("./page_settings.js") },
 ];
 
+const allowed = (page) => may(page.role) && !(page.whole && who.groups.length);
 const fleet = new Fleet();
 const bell = new Bell(fleet, () => showBell());
 let shown = null, link = { state: "connecting", until: 0 };
@@ -37,7 +39,7 @@ function words() {
   $("sign-out").hidden = Boolean(token());
   $("nav").setAttribute("aria-label", t("pages"));
   $("language").textContent = currentLanguage() === "zh" ? "English" : "中文";
-  $("nav").replaceChildren(...PAGES.filter((page) => may(page.role)).map((page) => make("a", { href: `#/${page.id}`, "aria-current": shown?.page === page ? "page" : null }, t(`page_${page.id}`))));
+  $("nav").replaceChildren(...PAGES.filter(allowed).map((page) => make("a", { href: `#/${page.id}`, "aria-current": shown?.page === page ? "page" : null }, t(`page_${page.id}`))));
   showBell();
   showLink();
 }
@@ -72,8 +74,8 @@ function theme(next) {
 /** `#/streams/13800138000_1` is page "streams" with the words after it. */
 function wanted() {
   const [id, ...rest] = location.hash.replace(/^#\/?/, "").split("/").map(decodeURIComponent);
-  const allowed = PAGES.filter((page) => may(page.role));
-  return { page: allowed.find((page) => page.id === id) || allowed[0], rest };
+  const pages = PAGES.filter(allowed);
+  return { page: pages.find((page) => page.id === id) || pages[0], rest };
 }
 
 let opening = 0;

@@ -1,6 +1,6 @@
 // What waits for a person, for the navigation: alarms nobody has acknowledged, requests of superior platforms; and a word about each new one that is worth one.
 
-import { call } from "./api.js";
+import { call, who } from "./api.js";
 import { toast } from "./dom.js";
 import { addWords, currentLanguage, t } from "./i18n.js";
 
@@ -31,7 +31,7 @@ export class Bell {
     // What is not kept here, or not for this account, is nothing that waits.
     const [alarms, superiors] = await Promise.all([
       call("GET", "/alarms?acknowledged=false&limit=1").then((page) => page.total, () => 0),
-      call("GET", "/superiors").then((page) => page.items.reduce((sum, one) => sum + one.requests, 0), () => 0),
+      who.groups.length ? 0 : call("GET", "/superiors").then((page) => page.items.reduce((sum, one) => sum + one.requests, 0), () => 0),
     ]);
     this.counts = { alarms, superiors };
     this.onChange();

@@ -31,8 +31,9 @@ export function open(element, { status, fleet }) {
   element.append(sheet);
 
   async function draw() {
-    const [users, tokens, hooks] = may("admin") ? await Promise.all([call("GET", "/users"), call("GET", "/tokens"), call("GET", "/hooks")]) : [null, null, null];
-    sheet.replaceChildren(me(), users ? userList(users.items) : "", tokens ? tokenList(tokens.items) : "", hooks ? hookList(hooks.items, redraw) : "", profiles(fleet), about());
+    const all = !who.groups.length;    // who has some groups only is shown nothing that is about others too
+    const [users, tokens, hooks] = may("admin") && all ? await Promise.all([call("GET", "/users"), call("GET", "/tokens"), call("GET", "/hooks")]) : [null, null, null];
+    sheet.replaceChildren(me(), users ? userList(users.items) : "", tokens ? tokenList(tokens.items) : "", hooks ? hookList(hooks.items, redraw) : "", all ? profiles(fleet) : "", about());
   }
   const redraw = () => draw().catch((problem) => toast(problem.message));
   const doing = (work) => async () => { try { await work(); } catch (problem) { toast([problem.message, problem.hint].filter(Boolean).join(" ")); } await redraw(); };

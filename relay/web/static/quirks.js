@@ -1,6 +1,6 @@
 // Quirks: what is peculiar to a vehicle's terminal or its model, what people say of it instead, and all of it as a file.
 
-import { call, may } from "./api.js";
+import { call, may, who } from "./api.js";
 import { ask, doing, field, make, press, save, table, tag, toast } from "./dom.js";
 import { addWords, currentLanguage, t } from "./i18n.js";
 
@@ -59,7 +59,7 @@ export function quirkCard(sim) {
     const learnt = Object.keys(told.learnt).length > 0;
     rows.replaceChildren(table([t("qu_quirk"), t("qu_value"), t("qu_from"), ""], Object.entries(told.effective).map(([name, value]) => [
       name, make("code", {}, shown(value)), t(`qu_${from(name)}`),
-      may("operator") ? make("span", {}, press(t("qu_change"), () => say(name)), from(name).endsWith("override") ? press(t("qu_back"), (event) => doing(event, () => back(name, from(name)))) : "") : "",
+      may("operator") ? make("span", {}, press(t("qu_change"), () => say(name)), from(name) === "override" || from(name) === "model_override" && !who.groups.length ? press(t("qu_back"), (event) => doing(event, () => back(name, from(name)))) : "") : "",
     ]), t("qu_none")));
     buttons.replaceChildren(...(may("operator") ? [press(t("qu_say"), () => say("")), learnt ? press(t("qu_forget"), (event) => confirm(t("qu_forget_sure")) && doing(event, async () => { told = await call("PUT", path, { override: told.override, forget: true }); draw(); }), "danger") : ""] : []));
   }
@@ -88,7 +88,7 @@ export function quirkCard(sim) {
     };
     drawValue();
     const which = field(t("qu_quirk"), { onchange: (event) => { quirk = known.find((one) => one.name === event.target.value); drawValue(); } }, "select", ...known.map((one) => make("option", { value: one.name, selected: one === quirk }, one.name)));
-    const scope = told.model ? field(t("qu_for"), { onchange: (event) => { where = event.target.value; } }, "select", make("option", { value: "override" }, t("qu_this")), make("option", { value: "model_override" }, t("qu_model", { model: told.model }))) : "";
+    const scope = told.model && !who.groups.length ? field(t("qu_for"), { onchange: (event) => { where = event.target.value; } }, "select", make("option", { value: "override" }, t("qu_this")), make("option", { value: "model_override" }, t("qu_model", { model: told.model }))) : "";
     await ask(t("qu_say"), [which, place, scope], t("qu_set"), () => put(where, { ...told[where], [quirk.name]: value.read() }), t("qu_cancel"));
   }
 
