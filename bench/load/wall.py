@@ -248,8 +248,9 @@ def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
             frames, counts = page.evaluate("() => [__seen.frames, __seen.counts]")
             live.append(collected())
             outside.over.set()
-            late, unread = delays(pictures, starts, arguments.fps)
+            # a terminal that could not draw in time began anew, with another moment 0
             redone = {channel for channel, moments in began(vehicle.output).items() if len(moments) > len(starts.get(channel, ()))}
+            late, unread = delays([picture for picture in pictures if int(picture[0]) not in redone], starts, arguments.fps)
             opened_anew = len(sockets) - asked
             opened = list(openings(page, relay, vehicle, arguments.openings))
         finally:
