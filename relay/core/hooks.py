@@ -253,18 +253,20 @@ class Hooks:
 
     def _body(self, hook: Hook, name: str, event: Event) -> bytes:
         """Empty: its form cannot say this."""
-        told: Any = {"hook": name, "server": self._server, "event": event}
-        if hook.settings.form == SRS:
-            told = hooks_srs.callback(name, event, self._server)
+        told = hooks_srs.callback(name, event, self._server) if hook.settings.form == SRS else self._own(name, event)
         return json.dumps(told, ensure_ascii=False).encode() if told is not None else b""
+
+    def _own(self, name: str, event: Event) -> dict[str, Any]:
+        return {"hook": name, "server": self._server, "event": event}
 
     def get(self, name: str) -> Hook | None:
         """One, by its name."""
         return next((hook for hook in self.hooks if hook.settings.name == name), None)
 
     def test(self, hook: Hook, who: str) -> Deferred[tuple[int, bytes]]:
-        """A delivery that says who asked for it, and nothing else."""
-        return hook.test(self._body("on_test", {"event": "hook.test", "hook": hook.settings.name, "who": who}))
+        """A delivery that says who asked for it, and nothing else; in our own form, SRS has none for it."""
+        told = self._own("on_test", {"event": "hook.test", "hook": hook.settings.name, "who": who})
+        return hook.test(json.dumps(told, ensure_ascii=False).encode())
 
     def may_play(self, **what: Any) -> Deferred[Verdict]:
         """Whether a play may begin: every deciding hook is asked, one after the other; the first refusal counts."""
