@@ -201,6 +201,7 @@ class Video:
     """Pictures that are decoded: costly, so bounded. All of it needs the media extra."""
 
     h264_max: int = a_number(0, 0, 1000)  #: channels transcoded from H.265 to H.264 at a time, for players that ask with video=h264; 0 = none
+    other_stream: bool = True  #: players without H.265 that are not transcoded for get the terminal's other stream, if that is H.264 and nobody has this one
     mjpeg_max: int = a_number(4, 0, 1000)  #: channels given as motion JPEG at a time
     mjpeg_fps: float = a_number(10.0, 0.2, 30.0)  #: pictures a second of motion JPEG at most
 

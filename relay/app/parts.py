@@ -52,6 +52,7 @@ from relay.core.inspector import Inspector
 from relay.core.live import Live, MediaPorts
 from relay.core.multimedia import Multimedia
 from relay.core.orders import Orders
+from relay.core.other_stream import OtherStreams
 from relay.core.play import Plays
 from relay.core.playback import Playbacks
 from relay.core.playback_session import PLAYBACK
@@ -166,6 +167,8 @@ class Parts:
         self.media.settled = self.quirks.media_seen
         self.playbacks.beside = lambda terminal: self.quirks.get(terminal.sim, "playback_beside_live", terminal.playback_beside_live)
         self.playbacks.on_learnt = lambda sim, beside: self.quirks.learn(sim, "playback_beside_live", beside)
+        self.others = OtherStreams(self.live, self.quirks, settings.video.other_stream, partial(self.derivations.admits, "h264"))
+        plays.other_stream = self.others.ask
         self.talks = Talks(
             settings.media,
             self.terminals,
@@ -246,6 +249,7 @@ class Parts:
                 ptz=self.ptz,
                 talks=self.talks,
                 quirks=self.quirks,
+                others=self.others,
                 events=self.events,
                 superiors=self.superiors,
                 bridge=self.video_uplink.bridge if self.video_uplink is not None else None,
@@ -486,6 +490,7 @@ class Parts:
             self.multimedia.close,
             self.pushes.close,
             self.live.close,
+            self.others.close,
             self.accounts.close,
             self.hooks.close,
             self.web.close,

@@ -56,6 +56,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     source.add_argument("--pattern", action="store_true", help="send the test card with a clock and a tone (the default)")
     source.add_argument("--capture", type=Path, metavar="FILE", help="send a recorded JT/T 1078 stream, over and over, with new stamps and numbers")
     source.add_argument("--mp4", type=Path, metavar="FILE", help="send an MP4 file with H.264 or H.265 (needs the media extra)")
+    other = sub.add_mutually_exclusive_group()
+    other.add_argument("--main-capture", type=Path, metavar="FILE", help="the main stream is that recording, whatever the sub stream is")
+    other.add_argument("--sub-capture", type=Path, metavar="FILE", help="the sub stream is that recording, whatever the main stream is")
     add("--untouched", action="store_true", help="with --capture: send the bytes as they are, stamps, SIM number and damage included")
     add("--audio", choices=("g711a", "g711u", "adpcm", "g726", "aac", "none"), default="g711a", help="of the test card (default %(default)s)")
     add("--main-size", type=_size, default=None, metavar="WxH", help="main stream of the test card (default 640x352)")
@@ -169,6 +172,18 @@ class _Run:
 
     def _source_maker(self) -> Any:
         """What makes a terminal's source; files are opened now, so that a bad one is told at once."""
+        from relay.sim.sources import CaptureSource, TwoSources
+
+        make, args = self._one_source_maker(), self._args
+        if args.main_capture is not None:
+            main = CaptureSource(args.main_capture)
+            return lambda terminal: TwoSources(main, make(terminal))
+        if args.sub_capture is not None:
+            sub = CaptureSource(args.sub_capture)
+            return lambda terminal: TwoSources(make(terminal), sub)
+        return make
+
+    def _one_source_maker(self) -> Any:
         from relay.sim.pattern import MAIN_SIZE, SUB_SIZE, Pattern
         from relay.sim.sources import CaptureSource, Mp4Source, PatternSource
 

@@ -97,6 +97,8 @@ class Live:
         self.held_back: Callable[[StreamKey], str] = lambda key: ""
         #: (channel, "main" | "sub" | "", purpose) -> which stream it may be, or why none: the SIM's data budget
         self.allowance: Callable[[StreamKey, str, str], tuple[str, StartFailed | None]] = lambda key, stream, purpose: (stream, None)
+        #: (channel, wish) -> "main" or "sub" for a player that shows H.264 only, as far as is known
+        self.h264_stream: Callable[[LiveChannel, str], str] = lambda machine, wants: ""
         self._channels: OrderedDict[StreamKey, LiveChannel] = OrderedDict()
         self._by_sim: dict[str, dict[int, LiveChannel]] = {}  #: the same: ten thousand terminals may come back within seconds
         self._loss_report_s = loss_report_s
@@ -121,19 +123,20 @@ class Live:
         timeout_s: float | None = None,
         watch: Watcher | None = None,
         peer: str = "",
+        codec: str = "",
     ) -> Deferred[Lease]:
         """The channel of a terminal, started when it does not run.
 
         Fires with a ``Lease`` when ``lease.stream`` has a picture to begin with (sound, for ``media="a"`` and where no picture comes), or fails with
         ``StartFailed``. ``stream`` is "main", "sub" or "" (what runs, else sub). Cancelling the Deferred is releasing. ``watch(hop, ms)`` is called
-        as the start goes on.
+        as the start goes on. ``codec="h264"``: nothing else can be shown; what comes may be H.265 all the same, and ``OtherStreams.ask`` then helps.
         """
         waiting = self.resolver.resolve(name)
-        return waiting.addCallback(lambda sim: self._acquire(name, sim, channel, stream, media, purpose, who, timeout_s, watch, peer))
+        return waiting.addCallback(lambda sim: self._acquire(name, sim, channel, stream, media, purpose, who, timeout_s, watch, peer, codec))
 
     def _acquire(
         self, name: str, sim: str | None, number: int, stream: str, media: str, purpose: str, who: str, timeout_s: float | None,
-        watch: Watcher | None, peer: str,
+        watch: Watcher | None, peer: str, codec: str,
     ) -> Deferred[Lease]:
         key = StreamKey(sim if sim is not None else phone_key(name), number, LIVE)
         running = self.registry.get(key)
@@ -161,6 +164,9 @@ class Live:
         if media == "av" and terminal is not None and terminal.channel_kind(number) == "audio":
             media = "a"  # a microphone: its first sound is all there will be
         lease = Lease(machine, stream if stream in (MAIN, SUB) else "", media, purpose, who, peer)
+        if codec == "h264":
+            lease.codec = codec
+            lease.needs = self._given(machine, lease)
         return machine.acquire(lease, timeout_s if timeout_s is not None else self.media.start_timeout_s, watch)
 
     def stop(self, name: str, channel: int, why: str = "stopped by the operator") -> Deferred[bool]:
@@ -208,7 +214,9 @@ class Live:
                 "state": machine.state.value,
                 "stream": machine.asked_stream,
                 "waiting": machine.waiting,
-                "leases": [{"purpose": lease.purpose, "who": lease.who, "stream": lease.wants, "media": lease.media} for lease in machine.leases],
+                "leases": [
+                    {"purpose": lease.purpose, "who": lease.who, "stream": lease.needs or lease.wants, "media": lease.media} for lease in machine.leases
+                ],
                 "attempts": machine.attempts,
             }
             for key, machine in self._channels.items()
@@ -229,6 +237,12 @@ class Live:
         self.events.publish("stream.start_failed", sim=key.sim, channel=key.channel, code=problem.code, hop=problem.hop, message=problem.message)
 
     # ---- inside -----------------------------------------------------------------------------------------------------------------------
+
+    def _given(self, machine: LiveChannel, lease: Lease) -> str:
+        """The stream that a player of H.264 is given from the beginning; "" = as anybody else."""
+        needs = self.h264_stream(machine, lease.wants)
+        allowed, problem = self.allowance(machine.key, needs, lease.purpose) if needs else ("", None)
+        return needs if problem is None and allowed == needs else ""
 
     def _channel(self, key: StreamKey) -> LiveChannel:
         machine = self._channels.get(key)

@@ -21,7 +21,7 @@
 from __future__ import annotations
 
 import enum
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 log = Logger()
 
 MAIN, SUB = "main", "sub"
+VIEWER = "viewer"
 
 TRACES_KEPT = 8  #: starts remembered per channel
 EXPECT_S = 30.0  #: how long after a 0x9101 its connection may come
@@ -77,6 +78,7 @@ class LiveChannel:
         self.trace: Trace | None = None  #: of the present or last start
         self.traces: deque[Trace] = deque(maxlen=TRACES_KEPT)
         self.asked_stream = ""  #: "main" or "sub" of the last 0x9101 or switch; "" = never asked
+        self.switching = False  #: a switch was sent, and nothing has been seen of it
         self.asked_type = AvDataType.AUDIO_VIDEO
         self.attempts = 0  #: 0x9101s of this start
         self._owner = owner
@@ -113,11 +115,23 @@ class LiveChannel:
         return stream is not None and stream.source is not None
 
     def wanted(self) -> str:
-        """The stream type that the leases come to: the main stream while anybody wants it."""
-        wishes = {lease.wants for lease in self.leases}
+        """The stream type that the leases come to: the main stream while anybody wants it, unless a player needs the other one (``other_stream``)."""
+        needed = self.needed()
+        wishes = {lease.wants for lease in self.leases if not lease.needs and not (needed and lease.purpose == VIEWER)}
+        if needed and not wishes & {MAIN, SUB}:
+            return needed
         if MAIN in wishes:
             return MAIN
         return SUB if SUB in wishes else self.asked_stream or SUB
+
+    def needed(self) -> str:
+        """The stream that a player has, or is to have, since it is H.264; "" = none has."""
+        return next((lease.needs for lease in self.leases if lease.needs), "")
+
+    def content_without(self, lease: Lease) -> str:
+        """Who has what runs and can show it, in words; "" = nobody but this one and others like it."""
+        others = Counter(one.purpose for one in self.leases if one is not lease and not one.needs and (one.codec != "h264" or one.stream is not None))
+        return ", ".join(f"{count} {purpose}{'s' if count > 1 else ''}" for purpose, count in sorted(others.items()))
 
     def _wanted_type(self) -> AvDataType:
         picture_alone = bool(self.leases) and all(lease.media == "v" for lease in self.leases)
@@ -185,7 +199,7 @@ class LiveChannel:
         self._owner.events.publish(event, sim=self.key.sim, channel=self.key.channel, **fields)
 
     def _tell_viewer(self, lease: Lease, event: str) -> None:
-        if lease.purpose == "viewer" and lease.stream is not None:
+        if lease.purpose == VIEWER and lease.stream is not None:
             self._tell(event, who=lease.who, peer=lease.peer)
 
     def _give_up(self, waiter: Waiter) -> None:
@@ -345,6 +359,8 @@ class LiveChannel:
         self.attempts += 1
         self._asks += 1
         self.asked_stream = self.wanted()
+        self.switching = False
+        self._overrule()
         self.asked_type = self._wanted_type()
         trace.stream = self.asked_stream
         request = RealtimeAvRequest(
@@ -503,15 +519,33 @@ class LiveChannel:
         if self.state is not State.RUNNING or not self.leases or self._terminal() is None:
             return
         if self.asked_stream and self.asked_type is AvDataType.VIDEO and self._wanted_type() is AvDataType.AUDIO_VIDEO:
-            self._restart("sound is wanted too")
+            self.restart("sound is wanted too")
             return
-        explicit = any(lease.wants for lease in self.leases)
+        explicit = any(lease.wants or lease.needs for lease in self.leases)
         want = self.wanted()
         if want == self.asked_stream or not explicit:
             return
         self.asked_stream = want
+        self.switching = True
+        self._overrule()
         switch = RealtimeAvControl(channel=self.key.channel, command=AvCommand.SWITCH_STREAM, stream_type=_stream_type(want))
         self._owner.terminals.request(self.key.sim, switch).addErrback(self._not_switched, want)
+
+    def arbitrate(self, why: str) -> None:
+        """The leases need another stream."""
+        if self.trace is not None:
+            self.trace.note(why, self.now())
+        self._arbitrate()
+
+    def _overrule(self) -> None:
+        """End those who cannot show what will come."""
+        for lease in [lease for lease in self.leases if lease.needs not in ("", self.asked_stream)]:
+            if lease.stream is None:
+                lease.needs = ""  # it waits still, and is asked again when the picture is there
+                continue
+            self._drop(lease)
+            self._tell_viewer(lease, "viewer.ended")
+            lease.end(f"the {self.asked_stream} stream is needed, and it is not H.264")
 
     def _not_switched(self, failure: Failure, want: str) -> Failure | None:
         problem = failure.value
@@ -520,10 +554,10 @@ class LiveChannel:
         if self.trace is not None:
             self.trace.note(f"switch to {want}: {problem.message}", self.now())
         if isinstance(problem, RefusedError) and self.state is State.RUNNING and self.asked_stream == want:
-            self._restart(f"it does not switch to {want} while it sends")
+            self.restart(f"it does not switch to {want} while it sends")
         return None
 
-    def _restart(self, why: str) -> None:
+    def restart(self, why: str) -> None:
         """0x9102 and 0x9101 anew; the viewers stay, the new connection takes the old one's place."""
         trace = self._new_trace(None)
         trace.note(why, self.now())

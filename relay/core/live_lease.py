@@ -28,12 +28,14 @@ class Leased(Protocol):
 class Lease:
     """Somebody's wish for a channel. ``release`` it once; ``on_ended(cause)`` is called when the stream ends before that."""
 
-    __slots__ = ("_channel", "_over", "ended", "media", "on_ended", "peer", "purpose", "stream", "trace", "wants", "who")
+    __slots__ = ("_channel", "_over", "codec", "ended", "media", "needs", "on_ended", "peer", "purpose", "stream", "trace", "wants", "who")
 
     def __init__(self, channel: Leased, wants: str, media: str, purpose: str, who: str, peer: str = "") -> None:
         self._channel: Leased | None = channel
         self._over: Callable[[], None] | None = None
         self.wants = wants  #: "main", "sub" or "" (what runs)
+        self.codec = ""  #: "h264": its player shows nothing else
+        self.needs = ""  #: "main" or "sub": the stream that was H.264 for it; ranks above other viewers' wishes (``other_stream``)
         self.media = media  #: "av", "v" or "a"
         self.purpose = purpose  #: "viewer", "recorder", "superior" …
         self.who = who

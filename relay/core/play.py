@@ -19,6 +19,7 @@ from twisted.internet.defer import Deferred
 from relay.core.alias import Resolver
 from relay.core.hooks import Permit
 from relay.core.live import MAIN, SUB, Lease, Live, StartFailed
+from relay.core.other_stream import OtherStreamError
 from relay.core.quota import Quota
 from relay.core.tokens import Signer, TokenError
 from relay.core.trace import REQUESTED
@@ -95,13 +96,26 @@ class Plays:
         self._permit = permit
         self._quota = quota
         self.playback: Callable[[str, str, str, str], Deferred[Lease]] | None = None  #: ``Playbacks.acquire``
+        self.other_stream: Callable[[Lease], Deferred[None]] | None = None  #: ``OtherStreams.ask``
         self.refused = 0  #: tokens that did not open what was asked
 
-    def open(self, wanted: Wish, address: str) -> Deferred[Lease]:
-        """The channel, started when it does not run. Fails with StartFailed; cancelling is releasing."""
-        return Deferred.fromCoroutine(self._open(wanted, address))
+    def open(self, wanted: Wish, address: str, codec: str = "") -> Deferred[Lease]:
+        """The channel, started when it does not run; ``codec`` as ``Live.acquire`` has it. Fails with StartFailed; cancelling is releasing."""
+        return Deferred.fromCoroutine(self._open(wanted, address, codec))
 
-    async def _open(self, wanted: Wish, address: str) -> Lease:
+    def other(self, lease: Lease, refused: StartFailed) -> Deferred[None]:
+        """Ask for the terminal's other stream, since the picture is H.265; fails with StartFailed, what was tried added to ``refused``."""
+        return Deferred.fromCoroutine(self._other(lease, refused))
+
+    async def _other(self, lease: Lease, refused: StartFailed) -> None:
+        if self.other_stream is None:
+            raise refused
+        try:
+            await self.other_stream(lease)
+        except OtherStreamError as problem:
+            raise StartFailed(refused.status, refused.code, f"{refused.message.rstrip('.')} The terminal sends H.265, and {problem}.", refused.hint) from None
+
+    async def _open(self, wanted: Wish, address: str, codec: str) -> Lease:
         if not wanted.token:
             self.refused += 1
             hint = "Ask the API for this channel's play URLs, or put ?token=… behind the stream's name."
@@ -123,12 +137,12 @@ class Plays:
         if self._permit is not None:
             await self._permit(sim or wanted.name, wanted.channel, wanted.kind, "rtmp", grant.viewer, address)
         if self._quota is not None:
-            return await self._quota.viewer(grant.viewer, lambda: self._acquire(wanted, sim, grant.viewer, address))
-        return await self._acquire(wanted, sim, grant.viewer, address)
+            return await self._quota.viewer(grant.viewer, lambda: self._acquire(wanted, sim, grant.viewer, address, codec))
+        return await self._acquire(wanted, sim, grant.viewer, address, codec)
 
-    async def _acquire(self, wanted: Wish, sim: str | None, who: str, address: str) -> Lease:
+    async def _acquire(self, wanted: Wish, sim: str | None, who: str, address: str, codec: str) -> Lease:
         if wanted.kind == "playback":
             if self.playback is None:
                 raise StartFailed(404, "unknown_stream", f"There is no stream playback/{wanted.name[:80]}.", hop=REQUESTED)
             return await self.playback(wanted.name, wanted.format.media, "viewer", who)
-        return await self._live.acquire(sim or wanted.name, wanted.channel, wanted.stream, wanted.format.media, "viewer", who, peer=address)
+        return await self._live.acquire(sim or wanted.name, wanted.channel, wanted.stream, wanted.format.media, "viewer", who, peer=address, codec=codec)

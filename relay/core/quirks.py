@@ -10,6 +10,7 @@ Values are JSON's; a table of the store keeps them (``QuirkRows``), and reading 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
@@ -83,6 +84,13 @@ def _is_way(value: Any) -> bool:
     )
 
 
+def _is_streams(value: Any) -> bool:
+    return isinstance(value, dict) and len(value) <= 510 and all(_STREAM.fullmatch(name) and codec in ("h264", "h265") for name, codec in value.items())
+
+
+_STREAM = re.compile(r"[1-9][0-9]{0,2}\.(main|sub)")
+_STREAMS = '{"1.main": "h265", "1.sub": "h264"}'
+
 _WAY = 'as {"flags": 4} (2013) or {"controls": [[61441, 1]]} (2019)'
 
 KNOWN: dict[str, Quirk] = {
@@ -92,6 +100,7 @@ KNOWN: dict[str, Quirk] = {
     "marks": Quirk("whether its sub-package marks can be believed; shown", *_one_of("right", "wrong")),
     "sequence": Quirk("what its sequence numbers count; shown", *_one_of("connection", "channel", "kind")),
     "audio.g726_order": Quirk("bit order of its G.726, taken instead of found out", *_one_of("le", "be")),
+    "video.streams": Quirk("codec of each channel's streams; players that show H.264 only are given the one that is", _is_streams, _STREAMS),
     "playback_beside_live": Quirk("whether it plays back while it sends the same channel live", *_one_of(True, False)),
     "talk.voice": Quirk("what it plays: codec and block, as learnt from what it sends when it talks", _is_voice, '{"pt": 6, "samples": 320, "hisi": false}'),
     "talk.silent": Quirk("it sends nothing when it is called: told by a port of its own", *_one_of(True, False)),

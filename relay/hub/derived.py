@@ -196,6 +196,13 @@ class Derivations:
         """How many of that kind are being made."""
         return sum(kind == target for kind in self._feeders.values())
 
+    def admits(self, target: str) -> bool:
+        """Another one could be made now."""
+        refused = self.refused
+        admitted = not self._refusal(target)
+        self.refused = refused
+        return admitted
+
     def pipeline(self, target: str) -> pictures.Pipeline:
         """The work of one child; called in a thread."""
         if target == "h264":

@@ -53,7 +53,8 @@ UNSENT_MAX = 65536
 class Opener(Protocol):
     """``relay.core.play.Plays``."""
 
-    def open(self, wanted: Wish, address: str) -> Deferred[Lease]: ...
+    def open(self, wanted: Wish, address: str, codec: str = "") -> Deferred[Lease]: ...
+    def other(self, lease: Lease, refused: StartFailed) -> Deferred[None]: ...
 
 
 class Outlet:
@@ -257,7 +258,7 @@ class RtmpProtocol(TwistedProtocol):
             return
         if play.duration > 0:
             self._duration = self.server.clock.callLater(play.duration, self._over, "the asked-for duration is over")
-        opening = self._opening = self.server.plays.open(wanted, self.address)
+        opening = self._opening = self.server.plays.open(wanted, self.address, "h264" if self._knows_h264_only() else "")
         opening.addCallbacks(self._opened, self._not_opened)
 
     def _opened(self, lease: Lease) -> None:
@@ -267,10 +268,32 @@ class RtmpProtocol(TwistedProtocol):
             return
         self.lease = lease
         problem = self._carried()
+        if problem is not None and problem.code == "unsupported_video" and self._knows_h264_only():
+            opening = self._opening = self.server.plays.other(lease, problem)
+            opening.addCallbacks(self._other_came, self._not_opened)
+            return
+        self._begin(problem)
+
+    def _other_came(self, _: object) -> None:
+        """The terminal sends its other stream now."""
+        self._opening = None
+        self._begin(self._carried())
+
+    def _lease_ended(self, cause: str) -> None:
+        if self.viewer is not None:
+            self.viewer.close(cause)
+
+    def _knows_h264_only(self) -> bool:
+        """It said what it decodes, H.265 is not among it, and it did not ask for H.265 all the same."""
+        return bool(self._fourccs) and not {"hvc1", "*"} & set(self._fourccs) and self.wish is not None and not self.wish.insists
+
+    def _begin(self, problem: StartFailed | None) -> None:
         if problem is not None:
             self._let_go()
             self._refuse(problem)
             return
+        if self.lease is not None and self._knows_h264_only():
+            self.lease.on_ended = self._lease_ended
         self.session.play_started()
         self._flush()
         self._attach()
@@ -285,7 +308,7 @@ class RtmpProtocol(TwistedProtocol):
         except UnsupportedTrackError as error:
             return StartFailed(415, f"unsupported_{error.track}", f"{error.message}.", error.hint)
         video = stream.video
-        if video is not None and video.codec == "h265" and self._fourccs and not {"hvc1", "*"} & set(self._fourccs) and not self.wish.insists:
+        if video is not None and video.codec == "h265" and self._knows_h264_only():
             message = f"The picture is H.265, and the player says that it decodes {', '.join(self._fourccs)[:80]}."
             return StartFailed(415, "unsupported_video", message, "hevc=enhanced or hevc=legacy sends it all the same.")
         return None
@@ -299,6 +322,7 @@ class RtmpProtocol(TwistedProtocol):
             self.server.unhandled += 1
             _log.failure("starting for an RTMP player failed", failure=failure)
             problem = StartFailed(500, "failed", "The relay failed at this request; its log says why.")
+        self._let_go()
         self._refuse(problem)
 
     def _refuse(self, problem: StartFailed) -> None:

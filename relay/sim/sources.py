@@ -219,6 +219,18 @@ def _pace(packets: list[Packet]) -> tuple[list[tuple[int, int]], int]:
     return times, at + (round(at / (frames - 1)) if frames > 1 and at else _TYPICAL_MS)
 
 
+class TwoSources:
+    """Main and sub stream of different kinds, as cameras have that send H.265 in one and H.264 in the other."""
+
+    def __init__(self, main: Source, sub: Source) -> None:
+        self._of = {False: main, True: sub}
+        self.video_pt = main.video_pt
+        self.audio_pt, self.audio_bytes = sub.audio_pt, sub.audio_bytes
+
+    def open(self, channel: int, sub: bool, wall: float) -> Iterator[Unit]:
+        return self._of[sub].open(channel, sub, wall)
+
+
 class Mp4Source:
     """An MP4 (or any other file that FFmpeg opens) with H.264 or H.265; its sound is sent as G.711A. Needs the media extra."""
 

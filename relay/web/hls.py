@@ -117,9 +117,10 @@ class Hls:
         who = Who(peer_of(call.request), call.principal.name, "playback" if "id" in call.path else "live")
         holder = Holder(query.made(fmt.container))
         stream_word = call.path.get("stream") or query.stream or ""
-        holder.lease = lease = await self._media.lease(call.path, call.grant, stream_word, fmt, who)
+        holder.lease = lease = await self._media.lease(call.path, call.grant, stream_word, fmt, who, made=holder.made)
         viewer: SegmentViewer | None = None
         try:
+            await self._media.suit(holder, fmt)
             viewer = holder.stream(fmt).join_segments(fmt, who)
             output = viewer.output
             await self._patiently(output.wait(-1, None), FIRST_SEGMENT_S)
@@ -138,6 +139,8 @@ class Hls:
             self._by_session[b"session=" + session.id.encode()] = session
         self._by_key[b"key=" + output.key.encode()] = output
         viewer.on_close(lambda viewer, cause: self._viewer_closed(session, cause))
+        if lease.on_ended is not None:
+            lease.on_ended = viewer.close
         lease.first_byte()
         terms = output.terms
         text = master_playlist(

@@ -410,8 +410,10 @@ class Many:
                 hint = "Your account is for other groups, or it does not exist."
                 raise Problem(404, f"Terminal {wanted.sim} is not known.", code="unknown_terminal", hint=hint)
         path = {"sim": wanted.sim, "channel": str(wanted.channel)}
-        lease = await self._media.lease(path, grant, wanted.stream, slot.format, slot.who, slot.hop)
+        lease = await self._media.lease(path, grant, wanted.stream, slot.format, slot.who, slot.hop, slot.holder.made)
         slot.holder.lease = lease
+        if not slot.over:
+            await self._media.suit(slot.holder, slot.format)
         if slot.over:
             slot.holder.let_go()
         else:

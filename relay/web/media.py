@@ -32,6 +32,7 @@ from twisted.python.failure import Failure
 
 from relay.core.hooks import Permit
 from relay.core.live import Lease
+from relay.core.other_stream import OtherStreamError
 from relay.core.playback_session import AT_ITS_END
 from relay.core.quota import Quota
 from relay.core.tokens import Grant
@@ -82,7 +83,7 @@ class Acquire(Protocol):
 
     def __call__(
         self, name: str, channel: int, stream: str = ..., media: str = ..., purpose: str = ..., who: str = ...,
-        timeout_s: float | None = ..., watch: Watcher | None = ..., peer: str = ...,
+        timeout_s: float | None = ..., watch: Watcher | None = ..., peer: str = ..., codec: str = ...,
     ) -> Deferred[Lease]: ...  # fmt: skip
 
 
@@ -113,6 +114,11 @@ class Holder:
             viewer.close(cause)
         if lease is not None:
             lease.release()
+
+    def ended(self, cause: str) -> None:
+        """The lease has ended before the stream."""
+        if self.viewer is not None:
+            self.viewer.close(cause)
 
     def running(self) -> Stream:
         """What the lease is for, if it has not ended meanwhile. Raises a Problem."""
@@ -301,6 +307,7 @@ class Media:
         self._authenticator = authenticator
         self._sinks = sinks
         self._translate = translate
+        self.other_stream: Callable[[Lease], Deferred[None]] | None = None  #: ``OtherStreams.ask``
         self.starting: dict[MediaSocket, None] = {}  #: sockets whose channel is not there yet
 
     def routes(self) -> Iterable[Route]:
@@ -341,7 +348,9 @@ class Media:
         fmt = OutputFormat(container, "raw", media, query.audio or "auto", query.hevc)
         return self._play_http(call, fmt, who, stream, query.made(container))
 
-    async def lease(self, path: dict[str, str], grant: Grant | None, stream: str, fmt: OutputFormat, who: Who, watch: Watcher | None = None) -> Lease:
+    async def lease(
+        self, path: dict[str, str], grant: Grant | None, stream: str, fmt: OutputFormat, who: Who, watch: Watcher | None = None, made: str = ""
+    ) -> Lease:
         """What the path names."""
         if "id" in path:
             await self._permitted(path["id"], 0, fmt, who)
@@ -349,13 +358,35 @@ class Media:
         channel = int(path["channel"])
         name = await self._name(path["sim"], channel, grant)
         await self._permitted(name, channel, fmt, who)
+        codec = made if made == "h264" else ""
         return await self._counted(
-            who.name, lambda: self._acquire(name, channel, stream, fmt.media, "viewer", who.name, watch=watch, peer=who.peer)
+            who.name, lambda: self._acquire(name, channel, stream, fmt.media, "viewer", who.name, watch=watch, peer=who.peer, codec=codec)
         )
 
     async def _counted(self, name: str, acquire: Callable[[], Deferred[Lease]]) -> Lease:
         """Within what one user may have at once."""
         return await (self._quota.viewer(name, acquire) if self._quota is not None else acquire())
+
+    async def suit(self, holder: Holder, fmt: OutputFormat) -> None:
+        """See that the holder's stream can be attached to: ask for the terminal's other one, where the player cannot show H.265. Raises a Problem."""
+        try:
+            holder.stream(fmt)
+        except Problem as problem:
+            lease = holder.lease
+            if self.other_stream is None or lease is None or problem.code != "unsupported_video" or holder.made != "h264":
+                raise
+            refused = problem
+        else:
+            if holder.lease is not None and holder.lease.codec:
+                holder.lease.on_ended = holder.ended
+            return
+        try:
+            await self.other_stream(lease)
+        except OtherStreamError as problem:
+            message = f"{refused.message.rstrip('.')}; {problem}."
+            raise Problem(415, message, code="unsupported_video", hint="Ask for H.265 (without video=h264), with a player that shows it.") from None
+        lease.on_ended = holder.ended
+        holder.stream(fmt)
 
     async def _permitted(self, name: str, channel: int, fmt: OutputFormat, who: Who) -> None:
         """Ask the hooks that decide about plays."""
@@ -372,10 +403,10 @@ class Media:
 
     async def _play_http(self, call: Call, fmt: OutputFormat, who: Who, stream: str, made: str) -> Any:
         connection = MediaConnection(fmt, who, made)
-        connection.holder.lease = await self.lease(call.path, call.grant, stream, fmt, who)
+        connection.holder.lease = await self.lease(call.path, call.grant, stream, fmt, who, made=made)
         try:
-            connection.holder.stream(fmt)
-        except Problem:
+            await self.suit(connection.holder, fmt)
+        except BaseException:
             connection.holder.let_go()
             raise
         connection.begin(call.request, self._sinks, response_head(fmt.container))
@@ -388,8 +419,8 @@ class Media:
         socket.begin(call.request, self._sinks, head)
         self.starting[socket] = None
         # The call, and with it the request, must not live as long as the socket: only what the start needs goes on.
-        finding = self.lease(call.path, call.grant, stream, fmt, who, socket.hop if telling else None)
-        waiting = socket.waiting = Deferred.fromCoroutine(self._start(socket, finding))
+        finding = self.lease(call.path, call.grant, stream, fmt, who, socket.hop if telling else None, made)
+        waiting = socket.waiting = Deferred.fromCoroutine(self._start(socket, fmt, finding))
 
         def done(result: Any) -> None:
             self.starting.pop(socket, None)
@@ -399,8 +430,9 @@ class Media:
 
         waiting.addBoth(done)
 
-    async def _start(self, socket: MediaSocket, finding: Coroutine[Any, Any, Lease]) -> None:
+    async def _start(self, socket: MediaSocket, fmt: OutputFormat, finding: Coroutine[Any, Any, Lease]) -> None:
         socket.holder.lease = await finding
+        await self.suit(socket.holder, fmt)
         socket.when_drained(socket.attach)
 
     def _socket_failed(self, socket: MediaSocket, failure: Failure) -> None:

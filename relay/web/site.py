@@ -19,6 +19,7 @@ from relay.core.inspector import Inspector
 from relay.core.link import RequestError
 from relay.core.live import Live, StartFailed
 from relay.core.orders import Orders
+from relay.core.other_stream import OtherStreams
 from relay.core.playback import Playbacks
 from relay.core.ptz import Ptz
 from relay.core.push import Pushes
@@ -112,6 +113,7 @@ class WebParts:
     problems: Callable[[], list[str]] = list  #: what keeps the relay from doing its work, for ``/readyz``
     figures: Figures = field(default_factory=Figures)  #: more for ``/metrics``
     pages: dict[str, Page] | None = None  #: None: those of the package
+    others: OtherStreams | None = None  #: None: no terminal is asked for its other stream
     inspector: Inspector | None = None
     recordings: Recordings | None = None  #: None: none can be made
     audit: Audit | None = None
@@ -157,6 +159,7 @@ class Web:
         headers = Headers(settings.http)
         self.feed = EventFeed(parts.events, settings.http, headers, parts.sinks)
         self.media = Media(parts.live.acquire, parts.playbacks.acquire, names, self.authenticator, parts.sinks, translate, parts.permit, parts.quota)
+        self.media.other_stream = parts.others.ask if parts.others is not None else None
         self.many = Many(self.media, names, parts.sinks, translate, parts.wall)
         self.pictures = Pictures(self.media, parts.hub)
         self.hls = Hls(self.media, parts.clock)

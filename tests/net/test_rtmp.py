@@ -46,6 +46,7 @@ class Lease:
     def __init__(self, stream: Any) -> None:
         self.stream = stream
         self.who = "ann"
+        self.on_ended: Any = None
         self.released = 0
         self.firsts = 0
 
@@ -64,12 +65,20 @@ class World:
         self.clock = self.hub.clock
         self.asked: list[tuple[Wish, str]] = []
         self.answer: Deferred[Any] = Deferred()
+        self.codecs: list[str] = []
+        self.others: list[tuple[Any, StartFailed, Deferred[None]]] = []  #: who asked for the terminal's other stream
         self.server = RtmpServer(self.clock, Rtmp(**settings), self)  # type: ignore[arg-type]
 
-    def open(self, wanted: Wish, address: str) -> Deferred[Any]:
+    def open(self, wanted: Wish, address: str, codec: str = "") -> Deferred[Any]:
         self.asked.append((wanted, address))
+        self.codecs.append(codec)
         self.answer = Deferred()
         return self.answer
+
+    def other(self, lease: Any, refused: StartFailed) -> Deferred[None]:
+        waiting: Deferred[None] = Deferred()
+        self.others.append((lease, refused, waiting))
+        return waiting
 
     def player(self, *said: bytes) -> Player:
         return Player(self, *said)
@@ -224,9 +233,48 @@ def test_h265_goes_to_players_that_do_not_say_they_cannot_decode_it(announced: l
     play = request("play", 0, None, f"1_1?token=t{query}", stream=1)
     player = world.player(HELLO, connect + request("createStream", 2, None), play)
     world.answer.callback(Lease(stream))
+    for _, refused, waiting in world.others:
+        waiting.errback(refused)
     code, words = failure_of(player.heard())
     assert (code == "") is served
+    assert world.codecs == ["" if served else "h264"]
     assert served or "The picture is H.265, and the player says that it decodes av01, vp09." in words
+
+
+def without_h265(world: World) -> tuple[Player, Any, Lease]:
+    """A player that shows AV1 and H.264, and a terminal that sends H.265."""
+    stream = world.hub.open()
+    world.hub.feed(stream, "K", config=HEVC)
+    connect = request("connect", 1, {"app": "live", "tcUrl": "rtmp://h/live", "fourCcList": ["av01"]})
+    player = world.player(HELLO, connect + request("createStream", 2, None), PLAY)
+    lease = Lease(stream)
+    world.answer.callback(lease)
+    return player, stream, lease
+
+
+def test_the_other_stream_is_shown_to_a_player_without_h265() -> None:
+    world = World()
+    player, stream, lease = without_h265(world)
+    [(asked, _, waiting)] = world.others
+    assert asked is lease
+    assert codes(player.heard()) == []
+    world.hub.feed(stream, "K", b"key")
+    waiting.callback(None)
+    assert "NetStream.Play.Start" in codes(player.heard())
+    lease.on_ended("the sub stream is needed, and it is not H.264")
+    assert player.wire.disconnecting
+    player.lose()
+
+
+def test_a_player_that_goes_while_the_other_stream_is_asked_for_cancels_that() -> None:
+    world = World()
+    player, _, lease = without_h265(world)
+    [(_, _, waiting)] = world.others
+    cancelled: list[object] = []
+    waiting._canceller = cancelled.append  # type: ignore[assignment]
+    player.lose()
+    assert len(cancelled) == 1
+    assert lease.released == 1
 
 
 def test_a_player_that_goes_while_it_waits_cancels_its_start() -> None:
