@@ -321,6 +321,7 @@ class LiveChannel:
 
     def _start(self, lease: Lease) -> None:
         """IDLE → REQUESTING."""
+        self.asked_stream = ""  # nothing runs: who has no wish gets the sub stream, whatever was sent last
         self.attempts = self._recovery = 0
         self._stopping.forgive()
         self._new_trace(lease)

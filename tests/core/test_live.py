@@ -794,6 +794,15 @@ def test_no_wish_is_content_with_what_runs(site, device):
     assert site.live.channel(SIM, 1).wanted() == "main"
 
 
+def test_no_wish_gets_the_sub_stream_of_an_idle_channel_whatever_ran_before(site, device):
+    began(site, device, stream="main")
+    site.live.stop(PHONE, 1)
+    site.run(5.0)
+    device.commands()
+    site.acquire()
+    assert [message.stream_type for _, message in device.commands() if message.KEY == 0x9101] == [1]
+
+
 def test_main_is_asked_for_at_the_start(site, device):
     site.acquire(stream="main")
     [(_, request)] = device.commands()
