@@ -1,25 +1,28 @@
 """HLS to many clients: the relay's processor time beside nginx's, which serves the same files to the same clients.
 
-    python bench/load/hls.py --clients 300 [--low] [--bitrate 1000] [--seconds 20]
+    python bench/load/hls.py --clients 300 [--low] [--seconds 20] [--repeats 5]
 
-A terminal's stream of the given kbit/s goes to the installed relay. The clients poll as players do: the playlist every ``segment_s`` and each new segment
+A terminal's stream goes to the installed relay. The clients poll as players do: the playlist every ``segment_s`` and each new segment
 (``--low``: a blocking reload a part and each part); over keep-alive connections, one a client. For nginx a mirror copies what the relay's playlist names into a
-directory under the same names, and the clients poll that (without blocking, which nginx cannot do: twice a part). One JSON line:
+directory under the same names, and the clients poll that (without blocking, which nginx cannot do: twice a part). The two take turns, ``--repeats`` times, in
+one run; told are the medians. One JSON line:
 
-    clients, requests_s, mbit_s       what was asked for and given, by the relay
-    relay_us, nginx_us, ratio         processor time of the server's processes a request
-    relay_share, nginx_share, share_ratio   of a processor, while the clients run
+    clients, requests_s, mbit_s             what was asked for and given, by the relay
+    relay_us, nginx_us                      processor time of the server's processes a request
+    relay_share, nginx_share, share_ratio   of a processor, while the clients run; the relay's with the stream itself in it
+    ratios, byte_ratio                      the turns' ratios of shares; the median ratio of processor time a byte
+    relay_idle_share                        the relay without clients: the stream, and its segments for one that polls
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import re
 import selectors
 import shutil
 import socket
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -33,8 +36,6 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-HZ = os.sysconf("SC_CLK_TCK")
-
 NGINX = """
 daemon off; worker_processes 1; pid {folder}/pid; error_log {folder}/error.log;
 events {{ worker_connections 4096; }}
@@ -45,9 +46,8 @@ http {{ access_log off; sendfile on; tcp_nopush on; keepalive_requests 1000000; 
 
 
 def cpu(pid: int) -> float:
-    """Seconds of processor time of a process."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / HZ
+    """Seconds of processor time of a process's threads; finer than the hundredths of ``/proc/PID/stat``."""
+    return sum(int((task / "schedstat").read_text().split()[0]) for task in Path(f"/proc/{pid}/task").iterdir()) / 1e9
 
 
 def children(pid: int) -> list[int]:
@@ -189,6 +189,28 @@ def mirror(base: str, variant: str, www: Path, low: bool, stop: threading.Event)
         stop.wait(0.1 if low else 0.4)
 
 
+def variant_of(index: str) -> str:
+    """A session of one's own."""
+    return fetch(index).decode().splitlines()[-1]
+
+
+def turn(ours: dict[str, int], relay_cpu: float, theirs: dict[str, int], nginx_cpu: float, seconds: float) -> dict[str, float]:
+    """The figures of one turn."""
+    return {
+        "requests_s": ours["requests"] / seconds,
+        "mbit_s": ours["bytes"] * 8 / seconds / 1e6,
+        "refused": ours.get("refused", 0),
+        "nginx_requests_s": theirs["requests"] / seconds,
+        "nginx_mbit_s": theirs["bytes"] * 8 / seconds / 1e6,
+        "relay_us": relay_cpu / ours["requests"] * 1e6,
+        "nginx_us": nginx_cpu / theirs["requests"] * 1e6,
+        "relay_share": relay_cpu / seconds,
+        "nginx_share": nginx_cpu / seconds,
+        "share_ratio": relay_cpu / nginx_cpu,
+        "byte_ratio": relay_cpu / ours["bytes"] / (nginx_cpu / theirs["bytes"]),
+    }
+
+
 def main() -> None:
     if sys.argv[1:2] == ["pull"]:
         port, seconds, step, low, blocking = sys.argv[2:]
@@ -197,6 +219,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clients", type=int, default=300)
     parser.add_argument("--seconds", type=float, default=20)
+    parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--low", action="store_true", help="low latency: parts and blocking reloads")
     parser.add_argument("--capture", default="", help="a recorded JT/T 1078 stream instead of the test card")
     arguments = parser.parse_args()
@@ -214,50 +237,40 @@ def main() -> None:
             relay.terminal("13800138000", *words)
             base = f"http://127.0.0.1:{relay.ports['http']}/live/13800138000_1"
             index = relay.url("/live/13800138000_1/index.m3u8", audio="none")
-            variants = [fetch(index).decode().splitlines()[-1] for _ in range(arguments.clients + 1)]
-            paths = [f"/live/13800138000_1/{variant}" for variant in variants[1:]]
             pid = relay.process.process.pid
-            before = cpu(pid)
-            counts = pullers(relay.ports["http"], paths, arguments.seconds, step, arguments.low, True)
-            relay_cpu = cpu(pid) - before
             port = free_port()
             (folder / "nginx.conf").write_text(NGINX.format(folder=folder, port=port))
             server = subprocess.Popen([nginx, "-c", str(folder / "nginx.conf"), "-p", str(folder)], stderr=subprocess.DEVNULL)
-            stop = threading.Event()
-            fresh = fetch(index).decode().splitlines()[-1]
-            copier = threading.Thread(target=mirror, args=(base, fresh, folder / "www", arguments.low, stop))
-            copier.start()
+            turns: list[dict[str, float]] = []
             try:
-                time.sleep(3)
-                workers = children(server.pid)
-                before = sum(map(cpu, workers))
-                idle = [f"/live.m3u8?client={number}" for number in range(arguments.clients)]
-                nginx_counts = pullers(port, idle, arguments.seconds, step, arguments.low, False)
-                nginx_cpu = sum(map(cpu, workers)) - before
+                for _ in range(arguments.repeats):
+                    stop = threading.Event()
+                    copier = threading.Thread(target=mirror, args=(base, variant_of(index), folder / "www", arguments.low, stop))
+                    copier.start()
+                    try:
+                        time.sleep(3)
+                        workers = children(server.pid)
+                        before = sum(map(cpu, workers))
+                        idle = [f"/live.m3u8?client={number}" for number in range(arguments.clients)]
+                        theirs = pullers(port, idle, arguments.seconds, step, arguments.low, False)
+                        nginx_cpu = sum(map(cpu, workers)) - before
+                    finally:
+                        stop.set()
+                        copier.join()
+                    paths = [f"/live/13800138000_1/{variant_of(index)}" for _ in range(arguments.clients)]
+                    before = cpu(pid)
+                    ours = pullers(relay.ports["http"], paths, arguments.seconds, step, arguments.low, True)
+                    turns.append(turn(ours, cpu(pid) - before, theirs, nginx_cpu, arguments.seconds))
             finally:
-                stop.set()
-                copier.join()
                 server.terminate()
                 server.wait()
-            # the relay without clients: the stream itself, and one that polls
             before = cpu(pid)
             time.sleep(5)
             idle_share = (cpu(pid) - before) / 5
-        told: dict[str, Any] = {
-            "clients": arguments.clients,
-            "low": arguments.low,
-            "requests_s": round(counts["requests"] / arguments.seconds),
-            "mbit_s": round(counts["bytes"] * 8 / arguments.seconds / 1e6, 1),
-            "refused": counts.get("refused", 0),
-            "relay_us": round(relay_cpu / counts["requests"] * 1e6, 1),
-            "nginx_us": round(nginx_cpu / nginx_counts["requests"] * 1e6, 1),
-            "nginx_requests_s": round(nginx_counts["requests"] / arguments.seconds),
-            "nginx_mbit_s": round(nginx_counts["bytes"] * 8 / arguments.seconds / 1e6, 1),
-            "relay_share": round(relay_cpu / arguments.seconds, 4),
-            "nginx_share": round(nginx_cpu / arguments.seconds, 4),
-            "share_ratio": round(relay_cpu / max(nginx_cpu, 1e-9), 2),
-            "relay_idle_share": round(idle_share, 4),
-        }
+        told: dict[str, Any] = {"clients": arguments.clients, "low": arguments.low}
+        told.update({name: round(statistics.median(one[name] for one in turns), 4) for name in turns[0]})
+        told["ratios"] = [round(one["share_ratio"], 2) for one in turns]
+        told["relay_idle_share"] = round(idle_share, 4)
         print(json.dumps(told))
 
 

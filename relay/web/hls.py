@@ -34,6 +34,7 @@ from relay.hub.segments import SegmentOutput
 from relay.hub.viewer import Who
 from relay.mux.playlist import CONTENT_TYPE, master_playlist
 from relay.web.media import Holder, Media, MediaQuery, log_end, peer_of
+from relay.web.pieces import Filed, Shelf
 from relay.web.problem import PHRASES, Problem
 from relay.web.router import Answer, Call, Permission, Route, query_of
 from relay.web.server import Clock, Later
@@ -84,6 +85,7 @@ class Hls:
         # for the short way: what stands behind the question mark, to its meaning
         self._by_session: dict[bytes, Session] = {}
         self._by_key: dict[bytes, SegmentOutput] = {}
+        self.shelf = Shelf()
         self._answers: dict[str, tuple[bytes, bytes]] = {}  #: by the output's key: playlist, and the answer with it
 
     def routes(self) -> Iterable[Route]:
@@ -184,6 +186,7 @@ class Hls:
             del self._outputs[output.key]
             del self._by_key[b"key=" + output.key.encode()]
             self._answers.pop(output.key, None)
+            self.shelf.forget(output.key)
 
     # ---- the short way -------------------------------------------------------------------------------------------------------
 
@@ -208,7 +211,9 @@ class Hls:
             return None
         size = len(pieces[0]) if len(pieces) == 1 else sum(map(len, pieces))
         found.sent += size
-        return [head_of(found.writer.content_type, size, KEEP), *pieces]
+        head = head_of(found.writer.content_type, size, KEEP)
+        file = self.shelf.find(found.key, names[0] if len(names) == 2 else b".".join(names[:2]), pieces, size)
+        return [head, *pieces] if file is None else Filed(head, pieces, file, size)
 
     def _short_playlist(self, session: Session, rest: bytes) -> list[bytes] | Later | None:
         if not rest:
@@ -371,6 +376,7 @@ class Hls:
                 except (AlreadyCalled, AlreadyCancelled):
                     pass
             self._forget(session)
+        self.shelf.close()
 
 
 def nothing_new() -> Problem:

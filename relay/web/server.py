@@ -41,6 +41,7 @@ from twisted.web import http
 from zope.interface import implementer
 
 from relay.settings import Http
+from relay.web.pieces import plain_socket, send_all
 from relay.web.problem import PHRASES, Problem
 
 LINE_BYTES = 8192  #: request line and each header line: the longest sensible URL carries a token and a plate
@@ -248,6 +249,7 @@ class Channel(http.HTTPChannel):
     _leave: Callable[[], None] | None = None  #: ends the waiting for an answer of the short way
     _behind = b""  #: what came meanwhile
     _socket: Any = False  #: for the short way; False: not looked at yet
+    _plain = b""  #: headers that were found plain
     host = ""  #: the peer's address, counted by the site
 
     def connectionMade(self) -> None:
@@ -284,17 +286,15 @@ class Channel(http.HTTPChannel):
         """Answer a plain GET that ``short`` has the answer for, without making a request of it; False leaves it to the long way."""
         if self._buffer or self.paused or data[:5] != b"GET /" or len(data) > LINE_BYTES or data.count(b"\r\n\r\n") != 1:
             return False
-        line = data[: data.find(b"\r\n")]
-        if line[-9:] != b" HTTP/1.1":
+        end = data.find(b"\r\n")
+        if data[end - 9 : end] != b" HTTP/1.1":
             return False
-        small = data.lower()
-        for name in _NOT_PLAIN:
-            if name in small:
+        headers = data[end:]
+        if headers != self._plain:  # players repeat theirs
+            if not plain(headers):
                 return False
-        at = small.find(b"\nconnection:")
-        if small.count(b"\nhost:") != 1 or (at >= 0 and b"close" in small[at : small.find(b"\r", at)]):
-            return False
-        answer = short(line[4:-9])
+            self._plain = headers
+        answer = short(data[4 : end - 9])
         if answer is None:
             return False
         self.site.requests += 1
@@ -538,30 +538,14 @@ class Site(Factory):
         self._junk = 0
 
 
-def plain_socket(transport: Any) -> Any:
-    """The socket of a plain TCP connection, which may be sent to directly; None for TLS and others."""
-    if not interfaces.ITCPTransport.providedBy(transport) or interfaces.ISSLTransport.providedBy(transport):
-        return None
-    handle = getattr(transport, "getHandle", None)
-    return handle() if handle is not None and hasattr(transport, "_tempDataBuffer") else None
-
-
-def send_all(transport: Any, socket: Any, pieces: list[bytes]) -> None:
-    """Send pieces as they lie there: joined, and copied by the transport for each 128 KiB, a segment costs five times as much."""
-    # what the transport still holds of the answer before must not be overtaken
-    if socket is None or transport._tempDataBuffer or len(transport.dataBuffer) != transport.offset:
-        transport.writeSequence(pieces)
-        return
-    try:
-        sent = socket.sendmsg(pieces)
-    except OSError:  # full, or being lost: the transport finds out
-        sent = 0
-    for number, piece in enumerate(pieces):
-        size = len(piece)
-        if sent < size:
-            transport.writeSequence([piece[sent:], *pieces[number + 1 :]])
-            return
-        sent -= size
+def plain(headers: bytes) -> bool:
+    """Whether a GET with these headers is a plain one, whose connection is kept."""
+    small = headers.lower()
+    for name in _NOT_PLAIN:
+        if name in small:
+            return False
+    at = small.find(b"\nconnection:")
+    return small.count(b"\nhost:") == 1 and not (at >= 0 and b"close" in small[at : small.find(b"\r", at)])
 
 
 def take_over(request: Request, protocol: interfaces.IProtocol, status: int = 200) -> interfaces.ITransport:

@@ -13,7 +13,8 @@ from twisted.internet.protocol import Protocol
 from twisted.internet.task import deferLater
 
 from relay.settings import Http
-from relay.web.server import Request, Site, send_all
+from relay.web.pieces import send_all
+from relay.web.server import Request, Site
 from tests.web.support import Server, parse_all, request
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"
