@@ -127,7 +127,7 @@ class Media:
     viewer_queue_ms: int = a_number(3000, 100)
     viewer_stuck_s: float = a_number(30.0, 1.0)  #: a viewer that takes nothing for so long is closed
     merge_ms: str = a_text("auto", "merge_ms")  #: 0 = every frame at once | 20-350 | auto
-    merge_max_ms: int = a_number(80, 20, 350)  #: what auto may reach
+    merge_max_ms: int = a_number(80, 20, 350)  #: what auto may reach, and has for streams of 200 viewers or more
     reorder_packets: int = a_number(64, 0, 4096)  #: UDP window
     reorder_ms: int = a_number(150, 0, 5000)
     connections_max: int = a_number(20000, 1)

@@ -24,6 +24,7 @@ from relay.errors import UsageError
 from relay.hub.figures import Figures
 from relay.hub.formats import OutputFormat
 from relay.hub.gop import GopCache
+from relay.hub.merge import CROWD
 from relay.hub.opening import NotReadyError, Opening
 from relay.hub.output import Output, ShortWay, Way, Ways, refuse, resolve_audio
 from relay.hub.poller import SegmentViewer
@@ -69,6 +70,7 @@ class Stream(Figures):
         "_source_began",
         "audio",
         "cause",
+        "crowded",
         "first_key_frame",
         "first_packet",
         "first_picture",
@@ -105,6 +107,7 @@ class Stream(Figures):
         self.first_sound = 0.0
         self.waiting = 0  #: viewers that have got nothing yet: what they wait for is never gathered
         self.pushing = False
+        self.crowded = False  #: so many viewers that their writes are gathered (``merge``)
         self._silence = b""  #: codes of silence in the present codec
         self._last_sound = b""
         self._registry = registry
@@ -217,13 +220,13 @@ class Stream(Figures):
     def done(self, since: float) -> None:
         """The end of what came at one time, read at ``since``: flush now, or leave it to the tick."""
         if self._all_outputs:
-            if self._merge.immediate or self.waiting:
+            if (self._merge.immediate and not self.crowded) or self.waiting:
                 for output in self._all_outputs:
                     output.flush()
                 if self._merge.measure:
                     self.measure(since)
             else:
-                self._merge.dirty.setdefault(self, since)
+                self._merge.later(self, since, self.crowded)
 
     def flush_since(self, since: float) -> None:
         """Send what is pending; ``since`` is when the oldest of it was read."""
@@ -409,7 +412,7 @@ class Stream(Figures):
             return
         self.state = StreamState.ENDED
         self.cause = cause
-        self._merge.dirty.pop(self, None)
+        self._merge.forget(self)
         self._registry.forget(self)
         source, self.source = self.source, None
         if source is not None:
@@ -610,6 +613,10 @@ class Stream(Figures):
 
     # once a second, and by hand ----------------------------------------------
 
+    def audience(self) -> int:
+        """How many are sent to; those who fetch are not."""
+        return sum(len(output) for output in self._outputs.values() if output.format.container not in SEGMENTED)
+
     def sweep(self, now: float) -> None:
         """Once a second, by the registry: rates, stuck viewers, outputs nobody watches, a source that did not come back."""
         self.measure_rates(now)
@@ -617,6 +624,7 @@ class Stream(Figures):
             if output.sweep(now):
                 self.remove(output, "unwatched")
         self.sound_alone(now)
+        self.crowded = bool(self._merge.crowd_s) and self.audience() >= CROWD
         if self.state is StreamState.LOST and now - self._lost_at > self.options.reconnect_s:
             self.end("connection lost")
 

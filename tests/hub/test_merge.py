@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import pytest
 from twisted.internet.task import Clock
 
 from relay.hub.merge import CALM_S, MEASURE_EVERY, Merge
-from tests.hub.support import Hub
+from tests.hub.support import FakeSink, Hub
 
 
 class Load:
@@ -186,6 +187,70 @@ def test_frames_wait_for_the_tick_and_go_out_in_one_send() -> None:
     assert len(sink.pieces()) == 5
     hub.clock.advance(0.5)
     assert len(sink.sends) == 2
+    hub.merge.stop()
+
+
+def crowd(hub: Hub, count: int) -> tuple[Any, list[FakeSink]]:
+    """A running stream with so many viewers, looked at by the registry."""
+    stream = hub.open()
+    hub.feed(stream, "K")
+    sinks = [hub.view(stream)[0] for _ in range(count)]
+    hub.clock.advance(1.1)
+    stream.sweep(hub.clock.seconds())
+    for sink in sinks:
+        sink.sends.clear()
+    return stream, sinks
+
+
+def test_an_audience_is_sent_to_every_merge_max_ms_and_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("relay.hub.stream.CROWD", 3)
+    hub = Hub(merge="auto")
+    stream, sinks = crowd(hub, 3)
+    assert stream.crowded
+    hub.feed(stream, "P")
+    hub.clock.advance(0.04)
+    hub.feed(stream, "P")
+    assert [len(sink.sends) for sink in sinks] == [0, 0, 0]
+    hub.clock.advance(0.041)
+    assert [len(sink.sends) for sink in sinks] == [1, 1, 1]
+    hub.clock.advance(1.0)
+    assert [len(sink.sends) for sink in sinks] == [1, 1, 1]
+    hub.feed(stream, "P")
+    hub.merge.stop()
+    assert [len(sink.sends) for sink in sinks] == [2, 2, 2]
+    hub.feed(stream, "P")  # the ticks have ended, the stream not yet
+    assert [len(sink.sends) for sink in sinks] == [3, 3, 3]
+
+
+@pytest.mark.parametrize(("setting", "count"), [("auto", 2), ("0", 3)])
+def test_what_is_no_audience_is_sent_to_at_once(monkeypatch: pytest.MonkeyPatch, setting: str, count: int) -> None:
+    monkeypatch.setattr("relay.hub.stream.CROWD", 3)
+    hub = Hub(merge=setting)
+    stream, sinks = crowd(hub, count)
+    assert not stream.crowded
+    hub.feed(stream, "P")
+    assert [len(sink.sends) for sink in sinks] == [1] * count
+    hub.merge.stop()
+
+
+def test_an_audience_waits_as_long_under_a_shorter_tick_and_follows_one_as_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("relay.hub.stream.CROWD", 3)
+    hub = Hub(merge="auto")
+    stream, sinks = crowd(hub, 3)
+    hub.merge._move(1)
+    hub.feed(stream, "P")
+    hub.clock.pump([0.02] * 3)
+    hub.feed(stream, "P")
+    assert [len(sink.sends) for sink in sinks] == [0, 0, 0]
+    hub.clock.advance(0.021)
+    assert [len(sink.sends) for sink in sinks] == [1, 1, 1]
+    hub.merge._move(3)
+    hub.feed(stream, "P")
+    hub.clock.advance(0.081)
+    assert [len(sink.sends) for sink in sinks] == [2, 2, 2]
+    hub.feed(stream, "P")
+    stream.end("over")
+    assert not hub.merge.dirty
     hub.merge.stop()
 
 

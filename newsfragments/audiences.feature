@@ -1,0 +1,1 @@
+With `media.merge_ms = "auto"` a stream with 200 viewers or more is sent to in writes of `merge_max_ms` (80 ms), whatever the load: a large audience costs half the processor time, and nobody else's picture waits.
