@@ -8,11 +8,12 @@
     FLAC from G.711, G.726, ADPCM, PCM      at once, inside push()                    (PureTrack)
     everything with PyAV in it              in a thread of the pool, batch by batch   (PooledTrack)
 
-    PooledTrack:   idle ──push──→ running ──job done, nothing waits──→ idle
-                                     └──job done, more waits──→ running        each ──close──→ closed
+    PooledTrack:   idle ──push, a frame can become whole──→ running ──job done, none can──→ idle
+                                     └──job done, one can──→ running        each ──close──→ closed
 
-A track has one queue and at most one job at a time, so its frames stay in order however many threads the pool has. Jobs return
-frames; ``deliver`` is called in the thread that called ``push``.
+A track has one queue and is in at most one job at a time, so its frames stay in order however many threads the pool has. A job takes all tracks that
+are ready (``BATCH`` at most), and no more than ``JOBS`` of them are under way: with one track it begins at once, with hundreds a hop to a thread and back
+serves a dozen. Jobs return frames; ``deliver`` is called in the thread that called ``push``.
 
 Time: sound is counted in samples from an anchor on the stream's output clock. Stamps of terminals tremble by tens of milliseconds,
 which a count does not; a stamp that is off by more than ``JUMP_MS`` is a gap (filled with silence, because a hole in one track stalls Media
@@ -25,7 +26,8 @@ import time
 from array import array
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from itertools import islice
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -42,13 +44,33 @@ from relay.settings import Audio
 if TYPE_CHECKING:
     from relay.hub.stream import TrackTranscoder
 
+_log = Logger()
+
 #: A block that claims to last longer is left out: terminals send 20 to 128 ms, and a body of 64 KiB of G.726 is 16 s of sound that takes
 #: a third of a second to decode.
 BLOCK_MAX_MS = 1000
 #: Blocks that wait for a thread. A joining output hands in the cached GOP at once (12 s, 600 blocks of 20 ms); beyond, the oldest go.
 QUEUE_MAX = 1000
 
+#: jobs under way; the decoders and encoders leave the interpreter's lock for most of their time
+JOBS = 2
+#: tracks in one job; a thousandth of a second or two
+BATCH = 16
+
 TARGETS = ("flac", "aac", "opus")
+
+Block = tuple[int, bytes, float]  #: dts, data, source time
+
+
+class Done(NamedTuple):
+    """What a job made of a track's blocks."""
+
+    frames: list[Frame]
+    dropped: int
+    filled_ms: int
+    missing: int  #: samples of the source until there is another frame
+    cpu_s: float
+
 
 Deliver = Callable[[Frame], None]
 #: Runs a function in a thread of the pool: ``partial(deferToThreadPool, reactor, pool)``, or ``maybeDeferred`` in tests.
@@ -158,7 +180,9 @@ class PooledTrack(_Track):
         super().__init__(owner, source, config, deliver)
         self._rate = rate
         self._pipeline: Pipeline | None = None  # made by the first job
-        self._waiting: deque[tuple[int, bytes, float]] = deque()
+        self._waiting: deque[Block] = deque()
+        self._samples = 0  #: that wait
+        self._missing = 0  #: that a frame wants before it is whole
         self._running = False
         self.failed = ""  #: why it stopped for good
 
@@ -170,45 +194,63 @@ class PooledTrack(_Track):
         if self.too_long(frame):
             return
         if len(self._waiting) >= QUEUE_MAX:
-            self._waiting.popleft()
+            self._samples -= sample_count(self.source, self._waiting.popleft()[1])
             self.dropped += 1
         self._waiting.append((frame.dts, frame.data, frame.source_time))
+        self._samples += sample_count(self.source, frame.data)
         if not self._running:
             self._start()
 
     def _start(self) -> None:
-        # with a run that answers at once the loop stands for the recursion
-        while self._waiting and not self._running and not self.closed and not self.failed:
-            blocks = list(self._waiting)
-            self._waiting.clear()
+        """Ask for a thread, once a frame can become whole: the encoder takes 128 ms of 8 kHz sound at a time, and until then all would be for nothing."""
+        if self._waiting and self._samples >= self._missing and not self.closed and not self.failed:
             self._running = True
-            done = self._owner.run(self._job, blocks)
-            done.addCallbacks(self._done, self._broken)
-            done.addErrback(self._broken)
+            self._owner.wake(self)
 
-    def _job(self, blocks: list[tuple[int, bytes, float]]) -> tuple[list[Frame], int, int, float]:
+    def take(self) -> list[Block]:
+        """What waits, for a job."""
+        blocks = list(self._waiting)
+        self._waiting.clear()
+        self._samples = 0
+        return blocks
+
+    def work(self, blocks: list[Block]) -> Done | Failure:
+        """In a thread: what becomes of them."""
         start = time.thread_time()
-        if self._pipeline is None:
-            self._pipeline = Pipeline(self.source, self.config, self._rate, self._owner.settings.aac_bitrate)
-        frames, dropped, filled = self._pipeline.run(blocks)
-        return frames, dropped, filled, time.thread_time() - start
+        try:
+            if self._pipeline is None:
+                self._pipeline = Pipeline(self.source, self.config, self._rate, self._owner.settings.aac_bitrate)
+            frames, dropped, filled = self._pipeline.run(blocks)
+            missing = self._pipeline.missing * self.source.sample_rate // self._rate
+        except Exception:  # whatever it is, the other tracks of the job go on
+            return Failure()  # type: ignore[no-untyped-call]
+        return Done(frames, dropped, filled, missing, time.thread_time() - start)
 
-    def _done(self, result: tuple[list[Frame], int, int, float]) -> None:
-        frames, dropped, filled, cpu = result
-        self.dropped += dropped
-        self.filled_ms += filled
-        self.cpu_s += cpu
+    def finished(self, result: Done | Failure) -> None:
+        """A job is over."""
         self._running = False
-        self.give(frames)
+        if isinstance(result, Failure):
+            self.broken(result)
+            return
+        self.dropped += result.dropped
+        self.filled_ms += result.filled_ms
+        self.cpu_s += result.cpu_s
+        self._missing = result.missing
+        self.give(result.frames)
         self._start()
 
-    def _broken(self, failure: Failure) -> None:
+    def broken(self, failure: Failure) -> None:
         """A job that raised something else than a damaged block's error: the track ends, its place is given back."""
         self._running = False
         self._waiting.clear()
         self.failed = failure.getErrorMessage()
         self.log.failure("{source} to {target}: the transcoder stopped", failure, source=self.source.codec, target=self.config.codec)
         self.close()
+
+
+def _work(batch: list[tuple[PooledTrack, list[Block]]]) -> list[tuple[PooledTrack, Done | Failure]]:
+    """A job: in a thread."""
+    return [(track, track.work(blocks)) for track, blocks in batch]
 
 
 # --- all tracks ---------------------------------------------------------------------------------------------------------------------------
@@ -222,6 +264,8 @@ class Transcoders:
         self.run = run
         self.av = have_av() if av is None else av  #: the extra ``media`` is there
         self._tracks: dict[_Track, None] = {}
+        self._ready: dict[PooledTrack, None] = {}
+        self._jobs = 0
         self._pure_g726 = 0
         self.cpu_s = 0.0  #: of tracks that are closed
         self.refused = 0  #: by admission
@@ -267,8 +311,41 @@ class Transcoders:
         self._tracks[track] = None
         return track
 
+    def wake(self, track: PooledTrack) -> None:
+        """There is work for a thread."""
+        self._ready[track] = None
+        if self._jobs < JOBS:
+            self._dispatch()
+
+    def _dispatch(self) -> None:
+        batch = [(track, track.take()) for track in islice(self._ready, BATCH)]
+        for track, _ in batch:
+            del self._ready[track]
+        if not batch:
+            return
+        self._jobs += 1
+        done = self.run(_work, batch)
+        done.addCallbacks(self._worked, self._lost, errbackArgs=(batch,))
+        done.addErrback(lambda failure: _log.failure("frames of a transcoder were not taken", failure))
+
+    def _worked(self, results: list[tuple[PooledTrack, Done | Failure]]) -> None:
+        self._jobs -= 1
+        self._dispatch()  # the thread has something to do while these are given away
+        for track, result in results:
+            try:
+                track.finished(result)
+            except Exception:  # of whoever takes the frames; the other tracks go on
+                track.broken(Failure())  # type: ignore[no-untyped-call]
+
+    def _lost(self, failure: Failure, batch: list[tuple[PooledTrack, list[Block]]]) -> None:
+        """There was no thread."""
+        self._jobs -= 1
+        for track, _ in batch:
+            track.broken(failure)
+
     def gone(self, track: _Track) -> None:
         """A track was closed: its place is free."""
+        self._ready.pop(track, None)  # type: ignore[call-overload]  # a pure one is not among them
         if track in self._tracks:
             del self._tracks[track]
             self.cpu_s += track.cpu_s

@@ -328,6 +328,67 @@ def test_one_job_at_a_time_keeps_the_order() -> None:
 
 
 @needs_av
+def test_a_thread_is_asked_only_when_a_frame_can_become_whole() -> None:
+    pool = Pool()
+    track, got = opened(transcoders(run=pool), G711A, "aac")
+    pushed = jobs = 0
+    for frame in blocks(320):
+        track.push(frame)
+        pushed += 1
+        if pool.jobs:
+            pool.work()
+            jobs += 1
+    assert jobs == pytest.approx(pushed * BLOCK / aac.FRAME_SAMPLES, abs=2)
+    assert 98 <= len(got) <= 100  # the first job has less than a frame, and the encoder is one behind
+
+
+@needs_av
+def test_tracks_that_are_ready_share_a_job_and_a_broken_one_ends_alone(monkeypatch: pytest.MonkeyPatch, logged_errors: Any) -> None:
+    pool = Pool()
+    owner = transcoders(run=pool)
+    tracks = [opened(owner, G711A, "aac") for _ in range(transcode.BATCH + 4)]
+    for frame in blocks(12):
+        for track, _ in tracks:
+            track.push(frame)
+    assert len(pool.jobs) == transcode.JOBS
+    sizes = []
+    while tracks[-1][0]._pipeline is None:
+        sizes.append(len(pool.jobs[0][2][0]))
+        pool.work()
+    assert max(sizes) == transcode.BATCH  # all that waited meanwhile
+    for frame in blocks(12, 480):
+        for track, _ in tracks:
+            track.push(frame)
+    monkeypatch.setattr(tracks[3][0]._pipeline, "run", None)
+    while pool.jobs:
+        pool.work()
+    assert [track.failed != "" for track, _ in tracks] == [index == 3 for index in range(len(tracks))]
+    assert len({len(got) for track, got in tracks if not track.failed}) == 1
+    assert len(owner.stats()) == len(tracks) - 1
+    assert len(logged_errors.flush(TypeError)) == 1
+
+
+@needs_av
+def test_frames_that_nobody_can_take_end_their_track_alone(logged_errors: Any) -> None:
+    pool = Pool()
+    owner = transcoders(run=pool)
+
+    def fails(frame: Frame) -> None:
+        raise ValueError("no")
+
+    bad = owner.open(G711A, "aac", fails)
+    good, got = opened(owner, G711A, "aac")
+    for frame in blocks(20):
+        bad.push(frame)  # type: ignore[union-attr]
+        good.push(frame)
+    while pool.jobs:
+        pool.work()
+    assert bad.failed == "no"  # type: ignore[union-attr]
+    assert got
+    assert len(logged_errors.flush(ValueError)) == 1
+
+
+@needs_av
 def test_a_full_queue_loses_its_oldest_blocks() -> None:
     pool = Pool()
     track, _ = opened(transcoders(run=pool), G711A, "aac")
