@@ -82,8 +82,8 @@ def sample_count(layout: str, size: int) -> int:
     return max(2 * (size - _STATE), 0) + (layout == "ima-wav" and size >= _STATE)
 
 
-class Decoder:
-    """Decodes frame after frame of one stream."""
+class _Running:
+    """One stream's state, from frame to frame."""
 
     def __init__(self, layout: str) -> None:
         if layout not in LAYOUTS:
@@ -92,8 +92,12 @@ class Decoder:
         self._predictor = self._index = 0
 
     def reset(self) -> None:
-        """Forgets the state that ``raw-dvi4`` carries from frame to frame; for discontinuities."""
+        """Forgets what runs on from frame to frame (decoding: of ``raw-dvi4`` alone); for discontinuities."""
         self._predictor = self._index = 0
+
+
+class Decoder(_Running):
+    """Decodes frame after frame of one stream."""
 
     def decode(self, data: bytes) -> bytes:
         """One frame to signed 16 bit little-endian; ``DecodeError`` when its state is impossible."""
@@ -132,18 +136,8 @@ def _nibble(step: int, difference: int) -> int:
     return code | (difference >= step >> 2)
 
 
-class Encoder:
+class Encoder(_Running):
     """Codes frame after frame of one stream, for talking back to a terminal."""
-
-    def __init__(self, layout: str) -> None:
-        if layout not in LAYOUTS:
-            raise UsageError(f"no ADPCM layout {layout!r}")
-        self.layout = layout
-        self._predictor = self._index = 0
-
-    def reset(self) -> None:
-        """Forgets what runs on from frame to frame."""
-        self._predictor = self._index = 0
 
     def encode(self, pcm: bytes) -> bytes:
         """Signed 16 bit little-endian to one frame: an even number of samples, ``ima-wav`` one more."""

@@ -24,12 +24,8 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IPushProducer
-from twisted.internet.protocol import ClientFactory, DatagramProtocol, ServerFactory, connectionDone
-from twisted.internet.protocol import Protocol as StreamProtocol
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
-from zope.interface import implementer
 
 from relay.errors import FrameError, ProtocolError
 from relay.jt808.framing import Deframer
@@ -40,6 +36,7 @@ from relay.jt808.messages.video import PlaybackRequest, RealtimeAvRequest
 from relay.jt809 import framing as framing809
 from relay.jt809.header import header_size
 from relay.jt1078.packet import MAGIC, detect_sim_bytes
+from relay.net.player_wires import Client, Datagrams, Server
 from relay.net.recording import Event, Kind
 from relay.net.restream import Fields1078, Frames808
 
@@ -52,6 +49,9 @@ LINGER_S = 1.0
 _TURN = 32
 #: requests for media and serials remembered of one relay; a run of days has fewer
 _HEARD_MAX = 100_000
+
+#: no pauses at all
+AT_ONCE = math.inf
 
 _PARTS = re.compile(rb"[^\x7e]*\x7e|[^\x7e]+\Z")
 
@@ -92,7 +92,7 @@ class Player:
         self.media_wanted: list[_Wanted] = []
         self._events = events
         self._told = told or (lambda _: None)
-        self._links: dict[int, _Link] = {}
+        self._links: dict[int, Link] = {}
         self._waited = 0.0
         self._call: Deferred[None] | None = None
 
@@ -175,7 +175,7 @@ class _Wanted:
     used: bool = False
 
 
-class _Link:
+class Link:
     """One connection of the recording, played as it is."""
 
     def __init__(self, player: Player, event: Event) -> None:
@@ -200,15 +200,15 @@ class _Link:
         ready: Deferred[None] = Deferred()
         reactor = player.reactor
         if self.udp:
-            wire = _Datagrams(self, host, port, ready)
+            wire = Datagrams(self, host, port, ready)
             reactor.listenUDP(0, wire, interface="::" if ":" in host else "")
             what = f"udp {host}:{port}"
         elif self.listens:
-            listening = reactor.listenTCP(player.options.listen_port, _Server(self, ready))
+            listening = reactor.listenTCP(player.options.listen_port, Server(self, ready))
             what = f"a connection on port {listening.getHost().port}"
             ready.addBoth(_also(listening.stopListening))
         else:
-            factory = _Client(self, ready)
+            factory = Client(self, ready)
             if player.options.tls and self.protocol == "jt808":
                 from twisted.internet.ssl import CertificateOptions
 
@@ -258,7 +258,7 @@ class _Link:
             self.player.tell(f"link {self.number}: {self.protocol} {how}", trouble=True)
 
 
-class _Terminal(_Link):
+class _Terminal(Link):
     """JT/T 808: answers of the relay are waited for where the next message needs them."""
 
     def __init__(self, player: Player, event: Event) -> None:
@@ -412,7 +412,7 @@ class _Terminal(_Link):
         super().lost(reason)
 
 
-class _Media(_Link):
+class _Media(Link):
     """JT/T 1078: to the media server, or wherever the relay asks for the channel."""
 
     def __init__(self, player: Player, event: Event) -> None:
@@ -459,7 +459,7 @@ class _Media(_Link):
         player.tell(f"link {self.number}: {why if player.signalling else 'media, but no JT/T 808 link and no media server'}", trouble=True)
 
 
-class _Superior(_Link):
+class _Superior(Link):
     """JT/T 809: a superior's side of its main or subordinate link, played as it is. The login's verify code is the recording's on both links."""
 
     def __init__(self, player: Player, event: Event) -> None:
@@ -484,11 +484,11 @@ class _Superior(_Link):
             counts[f"0x{int.from_bytes(inner[8:10], 'big'):04X}"] += 1
 
 
-_LINKS: dict[str, type[_Link]] = {"jt808": _Terminal, "jt1078": _Media, "jt809": _Superior}
+_LINKS: dict[str, type[Link]] = {"jt808": _Terminal, "jt1078": _Media, "jt809": _Superior}
 
 
-def _link(player: Player, event: Event) -> _Link:
-    return _LINKS.get(event.info.get("protocol", ""), _Link)(player, event)
+def _link(player: Player, event: Event) -> Link:
+    return _LINKS.get(event.info.get("protocol", ""), Link)(player, event)
 
 
 def _header(piece: bytes | FrameError) -> Header | None:
@@ -506,115 +506,3 @@ def _also(action: Callable[[], Any]) -> Callable[[Any], Any]:
         return result
 
     return run
-
-
-@implementer(IPushProducer)
-class _Wire(StreamProtocol):
-    """A TCP connection."""
-
-    transport: Any
-
-    def __init__(self, link: _Link, ready: Deferred[None]) -> None:
-        self._link = link
-        self._ready = ready
-        self.full: Deferred[None] | None = None  #: fires when the relay reads again
-
-    def connectionMade(self) -> None:
-        self._link.wire = self
-        self.transport.setTcpNoDelay(True)
-        self.transport.registerProducer(self, True)
-        if not self._ready.called:
-            self._ready.callback(None)
-
-    def dataReceived(self, data: bytes) -> None:
-        self._link.received(data)
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self.resumeProducing()
-        self._link.lost(reason)
-
-    def send(self, data: bytes) -> None:
-        self.transport.write(data)
-
-    def end(self) -> None:
-        self.transport.unregisterProducer()
-        self.transport.loseConnection()
-
-    def pauseProducing(self) -> None:
-        self.full = self.full or Deferred()
-
-    def resumeProducing(self) -> None:
-        full, self.full = self.full, None
-        if full is not None and not full.called:
-            full.callback(None)
-
-    def stopProducing(self) -> None:
-        self.resumeProducing()
-
-
-class _Client(ClientFactory):
-    noisy = False
-
-    def __init__(self, link: _Link, ready: Deferred[None]) -> None:
-        self._link = link
-        self._ready = ready
-
-    def buildProtocol(self, addr: Any) -> _Wire:
-        return _Wire(self._link, self._ready)
-
-    def clientConnectionFailed(self, connector: Any, reason: Failure) -> None:
-        self._link.player.tell(f"link {self._link.number}: {reason.getErrorMessage()}")
-        if not self._ready.called:
-            self._ready.callback(None)
-
-
-class _Server(ServerFactory):
-    noisy = False
-
-    def __init__(self, link: _Link, ready: Deferred[None]) -> None:
-        self._link = link
-        self._ready = ready
-
-    def buildProtocol(self, addr: Any) -> _Wire | None:
-        return _Wire(self._link, self._ready) if not self._ready.called else None
-
-
-class _Datagrams(DatagramProtocol):
-    """A UDP port that talks to one address; a portion is a datagram."""
-
-    noisy = False
-    transport: Any
-
-    def __init__(self, link: _Link, host: str, port: int, ready: Deferred[None]) -> None:
-        self._link = link
-        self._address = (host, port)
-        self._ready = ready
-
-    def startProtocol(self) -> None:
-        host = self._address[0]
-        if ":" in host:  # an IPv6 address, which ``resolve`` does not know
-            self._resolved(host)
-        else:
-            self._link.player.reactor.resolve(host).addCallbacks(self._resolved, lambda _: self._done())
-
-    def _resolved(self, host: str) -> None:
-        self.transport.connect(host, self._address[1])
-        self._link.wire = self
-        self._done()
-
-    def _done(self) -> None:
-        if not self._ready.called:
-            self._ready.callback(None)
-
-    def datagramReceived(self, datagram: bytes, addr: Any) -> None:
-        self._link.received(datagram)
-
-    def send(self, data: bytes) -> None:
-        self.transport.write(data)
-
-    def end(self) -> None:
-        self.transport.stopListening()
-
-
-#: no pauses at all
-AT_ONCE = math.inf
