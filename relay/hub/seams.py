@@ -1,4 +1,4 @@
-"""What the hub needs of its neighbours: the ingest before it and the transcoders beside it.
+"""What the hub needs of its neighbours: the ingest before it, the transcoders beside it, writers and takers of segments.
 
 ``relay.hub.ingest`` and ``relay.hub.transcode`` have these shapes; tests bring their own.
 """
@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from relay.codec.frame import AudioConfig, Frame
+from relay.codec.frame import AudioConfig, Frame, VideoConfig
 from relay.hub.stats import TrackStats
+from relay.mux.playlist import Segment
 
 
 class RawFrame(Protocol):
@@ -53,3 +54,27 @@ class Transcoders(Protocol):
 
     def open(self, source: AudioConfig, target: str, deliver: Callable[[Frame], None]) -> TrackTranscoder | str:
         """A transcoder, or why there is none, in words ("AAC needs the media extra")."""
+
+
+class Writer(Protocol):
+    """``mux.cmaf`` has two."""
+
+    content_type: str
+    ending: str
+    init: bytes
+
+    def configure(self, video: VideoConfig | None, audio: AudioConfig | None) -> None: ...
+    def begin_segment(self) -> None: ...
+    def picture(self, frame: Frame) -> None: ...
+    def sound(self, frame: Frame) -> None: ...
+    def take(self, end: int) -> bytes: ...
+
+
+class Taker(Protocol):
+    """Who is given every piece as soon as it is there, instead of fetching it: a recorder."""
+
+    def piece(self, segment: Segment, data: bytes, init: bytes, audio: AudioConfig | None) -> None:
+        """One more piece of a segment; its first when ``len(segment.pieces) == 1``."""
+
+    def segment_ended(self, segment: Segment) -> None:
+        """It is whole; ``segment.duration`` is known."""

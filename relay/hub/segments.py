@@ -22,8 +22,7 @@ from __future__ import annotations
 import itertools
 import secrets
 from collections.abc import Callable, Iterator
-from math import ceil
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred, fail, succeed
 
@@ -31,6 +30,8 @@ from relay.codec.frame import VIDEO, AudioConfig, Frame, VideoConfig
 from relay.hub.formats import OutputFormat
 from relay.hub.output import LINGER_S, Output, Way
 from relay.hub.poller import SegmentsError, SegmentViewer
+from relay.hub.seams import Taker, Writer
+from relay.hub.segment_terms import CUT_SHARE, TARGET_MIN_S, choose_terms
 from relay.hub.viewer import Who
 from relay.mux.cmaf import CmafWriter, TsWriter
 from relay.mux.playlist import Part, Segment, Terms, media_playlist
@@ -44,12 +45,7 @@ LISTED_MAX = 40
 KEPT = 3  #: older ones that are still given
 BYTES_MAX = 33554432  #: of all segment outputs of a stream
 SEGMENT_BYTES = 8388608  #: a segment is cut here whatever it begins with
-TARGET_MIN_S = 4  #: terminals' groups of pictures last one to four seconds, and a switch of streams may bring another length
-TARGET_UNKNOWN_S = 10
-TARGET_MAX_S = 30
 FIRST_SHARE = 1.25  #: the first segment lasts at most so many times ``segment_s``
-CUT_SHARE = 0.9  #: a key frame cuts when so much of ``segment_s`` has passed: stamps tremble
-PART_SHARE = 0.85  #: parts are at least so much of their target (rfc8216bis 4.4.3.7)
 STEP_MAX_MS = 2000  #: a longer step is a pause of the source, not the duration of a picture
 STEP_MS = 40  #: until one is known
 LATE_SOUND_MS = 400  #: transcoded sound comes so much later at most, else pictures do not wait for it at the beginning
@@ -58,30 +54,6 @@ DRIFT_MS = 500  #: the segments' times may differ so much from the clock's befor
 WAITS_MAX = 1000  #: blocked reloads in all
 
 _waits = itertools.count()
-
-
-class Writer(Protocol):
-    """``mux.cmaf`` has two."""
-
-    content_type: str
-    ending: str
-    init: bytes
-
-    def configure(self, video: VideoConfig | None, audio: AudioConfig | None) -> None: ...
-    def begin_segment(self) -> None: ...
-    def picture(self, frame: Frame) -> None: ...
-    def sound(self, frame: Frame) -> None: ...
-    def take(self, end: int) -> bytes: ...
-
-
-class Taker(Protocol):
-    """Who is given every piece as soon as it is there, instead of fetching it: a recorder."""
-
-    def piece(self, segment: Segment, data: bytes, init: bytes, audio: AudioConfig | None) -> None:
-        """One more piece of a segment; its first when ``len(segment.pieces) == 1``."""
-
-    def segment_ended(self, segment: Segment) -> None:
-        """It is whole; ``segment.duration`` is known."""
 
 
 class SegmentOutput(Output):
@@ -391,23 +363,9 @@ class SegmentOutput(Output):
 
     def _choose_terms(self, first: Segment, clean: bool) -> None:
         """The first segment is whole: now everything is chosen that must not change later."""
-        wanted = self.options.hls_segment_s
-        step = self._key_step / 1000
-        if self.video is None:
-            target, independent = max(TARGET_MIN_S, ceil(wanted) + 1), True
-        elif step:
-            lasts = ceil(wanted * CUT_SHARE / step) * step
-            target, independent = min(max(TARGET_MIN_S, ceil(max(lasts, first.duration)) + 1), TARGET_MAX_S), clean and lasts < TARGET_MAX_S
-        else:
-            target, independent = TARGET_UNKNOWN_S, False
-        part = 0.0
-        if self.format.container == "hls":
-            part = self.options.hls_part_s
-            each = first.duration / max(self._count, 1)
-            count = int(part / each + 0.001)
-            if count * each < PART_SHARE * part:  # pictures so rare that parts of the wanted length would not be filled
-                part = round(max(count, 1) * each * 1.05, 3)
-        self.terms = Terms(target, part, independent)
+        part = self.options.hls_part_s if self.format.container == "hls" else 0.0
+        key_step = self._key_step / 1000 if self.video is not None else None
+        self.terms = choose_terms(self.options.hls_segment_s, part, key_step, first.duration, self._count, clean)
         first.parts = []  # it is one piece, longer than a part may be
         self._part_at = self._segment_at
 
