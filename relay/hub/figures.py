@@ -44,6 +44,7 @@ class Figures:
         "_sound_bytes",
         "_tracks",
         "clock",
+        "crowded",
         "gop",
         "ingest",
         "key_frames",
@@ -62,6 +63,7 @@ class Figures:
         self._tracks: dict[str, Track] = {}
         now = clock.seconds()
         self.opened = now
+        self.crowded = False  #: so many viewers that their writes are gathered (``merge``)
         self.lost_packets = 0
         self.key_frames = 0
         self._packets = 0
@@ -173,7 +175,7 @@ class Figures:
             sent_bytes=self._sent_before + sum(output.sent_total() for output in self._outputs.values()),
             queue_drops=self._drops_before + sum(output.drops for output in self._outputs.values()),
             uptime_s=round(self.clock.seconds() - self.opened, 3),
-            merge_ms=tick,
+            merge_ms=max(tick, round(self._merge.crowd_s * 1000)) if self.crowded else tick,
         )
 
     def transcodes(self) -> list[TrackStats]:

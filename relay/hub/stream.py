@@ -70,7 +70,6 @@ class Stream(Figures):
         "_source_began",
         "audio",
         "cause",
-        "crowded",
         "first_key_frame",
         "first_packet",
         "first_picture",
@@ -107,7 +106,6 @@ class Stream(Figures):
         self.first_sound = 0.0
         self.waiting = 0  #: viewers that have got nothing yet: what they wait for is never gathered
         self.pushing = False
-        self.crowded = False  #: so many viewers that their writes are gathered (``merge``)
         self._silence = b""  #: codes of silence in the present codec
         self._last_sound = b""
         self._registry = registry

@@ -207,6 +207,7 @@ def test_an_audience_is_sent_to_every_merge_max_ms_and_nobody_else(monkeypatch: 
     hub = Hub(merge="auto")
     stream, sinks = crowd(hub, 3)
     assert stream.crowded
+    assert (stream.stats().merge_ms, hub.merge.ms) == (80, 0)
     hub.feed(stream, "P")
     hub.clock.advance(0.04)
     hub.feed(stream, "P")
