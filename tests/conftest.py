@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +18,18 @@ def pytest_collection_finish() -> None:
     """What is loaded now stays: the collections after each test then look only at what the test made."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that wait (for players, time-outs, programs) between files that compute: processes that share the tests then keep all processors busy."""
+    files: dict[Path, list[pytest.Item]] = {}
+    for item in items:
+        files.setdefault(item.path, []).append(item)
+    waiting = [path for path in files if path.parent.name in ("e2e", "app")]
+    computing = sorted((path for path in files if path not in waiting), key=lambda path: path.stat().st_size, reverse=True)
+    ordered = sorted([(at / len(waiting), path) for at, path in enumerate(waiting)] + [(at / len(computing), path) for at, path in enumerate(computing)])
+    items[:] = [item for _, path in ordered for item in files[path]]
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
@@ -48,6 +61,7 @@ def logged_errors() -> Iterator[LoggedErrors]:
     try:
         yield errors
         gc.collect()
+        gc.freeze()  # what is left belongs to modules and longer fixtures: the next collection need not look at it
     finally:
         globalLogPublisher.removeObserver(observe)
     assert not errors, "Twisted logged errors:\n" + "\n".join(f.getTraceback() for f in errors)

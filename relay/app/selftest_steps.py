@@ -24,6 +24,7 @@ from relay.sim.uploads import files_of
 from relay.sim.vehicle import from_bcd
 
 GAP_S = 3.5  #: without a main link
+SETTLE_S = 0.5  #: for what is under way to the other superior
 FRAMES = 60  #: of a picture that is compared
 WRONG = "0" * 64
 SEEK_S = 60  #: into the recording
@@ -383,6 +384,9 @@ async def supplement(bench: Bench, side: Side, result: Result) -> None:
     """The superior is gone for a while: what came in meanwhile goes up as 0x1203; the other superior notices nothing."""
     superior, terminal = side.superior, side.terminal
     other = next(each for each in bench.sides if each is not side)
+    waits = lambda one: int(bench.state(one).as_dict()["queue"]["waiting"])  # noqa: E731
+    await bench.until(lambda: not waits(other), "what the other superior missed in its own gap has gone up", 10)
+    await bench.sleep(SETTLE_S)
     before = [len(each.positions) for each in bench.terminals]
     live_before, history_before = other.superior.position_count, other.superior.supplement_count
     alarmed = len(_alarms(side, terminal.plate))
@@ -393,7 +397,7 @@ async def supplement(bench: Bench, side: Side, result: Result) -> None:
     terminal.send(_report(terminal, 2))
     terminal.send(_report(terminal, 0))
     await bench.sleep(GAP_S / 2)
-    waiting = int(bench.state(side).as_dict()["queue"]["waiting"])
+    waiting = waits(side)
     result.expect("离线期间排队", "waited on disk meanwhile", "≥ 1", waiting, waiting > 0)
     lost = {each.plate: [facts_sent(report) for report in each.positions[at:]] for each, at in zip(bench.terminals, before, strict=True)}
     count = sum(map(len, lost.values()))
