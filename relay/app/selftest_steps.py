@@ -384,7 +384,10 @@ async def supplement(bench: Bench, side: Side, result: Result) -> None:
     """The superior is gone for a while: what came in meanwhile goes up as 0x1203; the other superior notices nothing."""
     superior, terminal = side.superior, side.terminal
     other = next(each for each in bench.sides if each is not side)
-    waits = lambda one: int(bench.state(one).as_dict()["queue"]["waiting"])  # noqa: E731
+
+    def waits(one: Side) -> int:
+        return int(bench.state(one).as_dict()["queue"]["waiting"])
+
     await bench.until(lambda: not waits(other), "what the other superior missed in its own gap has gone up", 10)
     await bench.sleep(SETTLE_S)
     before = [len(each.positions) for each in bench.terminals]
