@@ -414,7 +414,7 @@ async def supplement(bench: Bench, side: Side, result: Result) -> None:
     with suppress(NotAnsweredError):  # what is missing is told by the comparison
         await superior.until(whole, 10)
     for plate, wanted in lost.items():
-        came = [one for one in superior.positions[plate, 2] if facts_received(one) in wanted]
+        came = [one for one in superior.positions.get((plate, 2), []) if facts_received(one) in wanted]
         result.expect(f"{plate} 断线期间定位", "positions of the gap that came", len(set(wanted)), len({facts_received(one) for one in came}))
         late = [one.time for one in came if one.kind == 0x1203]
         result.expect(f"{plate} 其中补报 0x1203", "of them by 0x1203", "≥ 1", len(late), bool(late))

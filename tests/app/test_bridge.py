@@ -336,7 +336,7 @@ def block(**change: Any) -> bytes:
 
 
 async def test_a_cross_domain_request_must_show_where_the_vehicle_was(world: World) -> None:
-    await until(lambda: world.superior.positions[PLATE, COLOR], "a position went up")
+    await until(lambda: world.superior.positions.get((PLATE, COLOR)), "a position went up")
     place = world.superior.positions[PLATE, COLOR][-1].gnss
     here = {"lat": place.lat, "lon": place.lon}
 

@@ -132,8 +132,8 @@ async def test_two_superiors_get_what_the_law_wants_and_are_answered(tmp_path: P
         # broken frames cost themselves; an operator ends a link and begins it again
         scene.old.send_raw(b"noise\x5b\x00\x00\x5d\x5b" + bytes(40) + b"\x5d\x5a\x5b", "main")
         scene.old.send_raw(b"\x5b" + bytes(26) + b"\x5d", "sub")
-        before = len(scene.old.positions[vehicle])
-        await scene.old.until(lambda: len(scene.old.positions[vehicle]) > before)
+        before = len(scene.old.positions.get(vehicle, []))
+        await scene.old.until(lambda: len(scene.old.positions.get(vehicle, [])) > before)
         assert sum(scene.state("old")["links"]["main"]["dropped"].values()) >= 2
         product.api("POST", "/superiors/old/disconnect")
         await scene.old.until(lambda: scene.old.main is None and scene.old.sub is None)
