@@ -142,8 +142,7 @@ def test_every_page_opens_in_both_languages_and_on_a_phone(scene: Scene, page: A
     page.get_by_role("button", name="中文").click()
     for place in PAGES:
         turn(page, place)
-        words = page.evaluate(WORDS)
-        assert re.search("[\u4e00-\u9fff]{2}", words), place
+        words = wait_for(f"the Chinese words of {place}", lambda: re.search("[\u4e00-\u9fff]{2}", said := page.evaluate(WORDS)) and said)
         missing = re.search(r"\b(ve|vh|or|pb|up|al|mp|su|in|au|tk|set|pa|vi|ap|ar|qu|pu|hk|ptz)_[a-z]+", words)
         assert not missing, f"{place} has a word that is not there: {missing[0]}"
 
@@ -378,6 +377,37 @@ def test_hooks_tell_how_they_do_and_are_tried(scene: Scene, page: Any) -> None:
     broken.get_by_text("Connection was refused").wait_for()
     shoot(page, "settings")
     assert "verysecret" not in page.content()
+
+
+def test_a_button_that_is_drawn_anew_while_it_is_pressed_does_what_it_says(scene: Scene, page: Any) -> None:
+    visit(page, scene, "settings")
+    test = page.get_by_role("row", name=re.compile("fleet")).get_by_role("button")
+    before = scene.told.count("on_test")
+    test.hover()
+    page.mouse.down()
+    page.evaluate("() => document.getElementById('language').click()")  # all of it is drawn anew, in Chinese
+    page.get_by_role("link", name="设置").wait_for()
+    page.wait_for_load_state("networkidle")
+    assert test.text_content() == "Send a test"  # not before it is let go
+    page.mouse.up()
+    page.get_by_text("fleet 已接收：204").wait_for()
+    assert scene.told.count("on_test") == before + 1
+    page.get_by_role("row", name=re.compile("fleet")).get_by_role("button").focus()
+    page.keyboard.press("Enter")
+    wait_for("the second delivery", lambda: scene.told.count("on_test") == before + 2)
+    page.wait_for_load_state("networkidle")
+    page.keyboard.press("Enter")  # drawn anew, it still is the one that the keyboard is at
+    wait_for("the third", lambda: scene.told.count("on_test") == before + 3)
+
+
+def test_what_happens_while_the_page_opens_is_not_missed(scene: Scene, page: Any) -> None:
+    def late(route: Any) -> None:  # the list has been read, its events are not told yet
+        scene.relay.api("PUT", f"/terminals/{OTHER}", {"group": "meanwhile"})
+        route.continue_()
+
+    page.route("**/page_vehicles.js", late)
+    visit(page, scene, "vehicles")
+    page.get_by_text("meanwhile", exact=True).first.wait_for()
 
 
 def test_the_api_is_read_and_tried(scene: Scene, page: Any) -> None:

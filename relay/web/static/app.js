@@ -129,11 +129,10 @@ async function main() {
   bell.look();
   setInterval(stillIn, SESSION_MS);
   watchEvents((event) => { fleet.event(event); bell.event(event); shown?.view.event?.(event); }, (state, wait) => {
-    const back = link.state === "lost" && state === "open";
     link = { state, until: Date.now() + wait * 1000 };
     showLink();
     if (state === "lost") stillIn();
-    if (back) fleet.load().catch(() => {});
+    else fleet.load().then(() => bell.look()).catch(() => {});     // what happened while nothing was told, the first time too
   });
 }
 

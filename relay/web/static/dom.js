@@ -37,6 +37,34 @@ export function table(columns, rows, nothing) {
   return make("div", { class: "card scroll" }, make("table", { class: "list", role: "table" }, make("thead", {}, make("tr", { role: "row" }, ...columns.map(cell("th")))), make("tbody", {}, ...body)));
 }
 
+let pressed = null, letGo = 0;
+const waiting = new Map();      // a part → what it is to show when the button in it has been let go
+const PRESS_MS = 2000;          // a press whose end is never told (a menu of the system took it)
+
+function released() {
+  clearTimeout(letGo);
+  pressed = null;
+  for (const [part, children] of waiting) redraw(part, ...children);
+  waiting.clear();
+}
+document.addEventListener("pointerdown", (event) => { pressed = event.target; clearTimeout(letGo); letGo = setTimeout(released, PRESS_MS); }, true);
+for (const end of ["pointerup", "pointercancel"]) document.addEventListener(end, () => { clearTimeout(letGo); letGo = setTimeout(released); }, true);   // after the click
+
+/** By what an element is found again in a part drawn anew: its link, its data, or what its row begins with and its place in it. */
+function mark(one, part) {
+  const row = one.closest("tr, li") ?? part, link = one.getAttribute("href");
+  return link || JSON.stringify(Object.keys(one.dataset).length ? one.dataset : [row === part ? "" : row.firstElementChild.textContent, [...row.querySelectorAll(one.tagName)].indexOf(one)]);
+}
+
+/** `part.replaceChildren` for what is drawn anew without being asked: a button between press and release stays until it has been let go, and who is at one with the keyboard stays at it. */
+export function redraw(part, ...children) {
+  if (pressed && part.contains(pressed)) { waiting.set(part, children); return; }
+  const at = part.contains(document.activeElement) ? document.activeElement : null, held = at && mark(at, part);
+  part.replaceChildren(...children);
+  const found = held ? [...part.querySelectorAll(at.tagName)].filter((one) => mark(one, part) === held) : [];
+  if (found.length === 1) found[0].focus({ preventScroll: true });    // where two could be meant, neither
+}
+
 /** A button with words; `kind` is primary, plain or danger. */
 export function press(words, onclick, kind = "plain", extra = {}) {
   return make("button", { type: "button", class: kind, onclick, ...extra }, words);
@@ -58,17 +86,18 @@ export function select(label, options, value, onchange, extra = {}) {
 /** Says what went wrong and what to do about it. */
 export const told = (problem) => [problem.message, problem.hint].filter(Boolean).join(" ");
 
-/** Does `work` with the button disabled meanwhile; what fails is said in a toast. Gives what `work` gave, or undefined. */
+/** Does `work`; meanwhile the button does nothing else, but keeps the keyboard. What fails is said in a toast. Gives what `work` gave, or undefined. */
 export async function doing(target, work) {
   const element = target?.currentTarget ?? target;
-  if (element) element.disabled = true;
+  if (element?.hasAttribute("aria-disabled")) return undefined;
+  element?.setAttribute("aria-disabled", "true");
   try {
     return await work();
   } catch (problem) {
     toast(told(problem));
     return undefined;
   } finally {
-    if (element) element.disabled = false;
+    element?.removeAttribute("aria-disabled");
   }
 }
 

@@ -1,7 +1,7 @@
 // What an operator has a vehicle do: texts, pictures, parameters, control. Each is a card that fills itself.
 
 import { call, fileAddress, may, query } from "./api.js";
-import { ask, doing, field, icon, make, moment, press, select, table, toast } from "./dom.js";
+import { ask, doing, field, icon, make, moment, press, redraw, select, table, toast } from "./dom.js";
 import { addWords, currentLanguage, t } from "./i18n.js";
 
 addWords({
@@ -57,7 +57,7 @@ export class Photos {
     const newest = items[0]?.id ?? 0;
     if (newest === this.newest && items.length === this.count) return false;
     [this.newest, this.count] = [newest, items.length];
-    this.pictures.replaceChildren(...items.map((item) => {
+    redraw(this.pictures, ...items.map((item) => {
       const address = fileAddress(`/multimedia/${item.id}`), words = `${t("ch", { n: item.channel })} · ${moment(item.time)}`;
       const shown = item.type === "image" ? make("img", { src: address, alt: words, loading: "lazy" }) : make("span", { class: "file" }, item.format);
       return make("a", { href: address, target: "_blank", rel: "noopener", title: words }, shown, make("small", {}, words));

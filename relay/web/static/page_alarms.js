@@ -1,7 +1,7 @@
 // Alarms: those that happen and those that are kept, with their evidence; an operator says that they were seen.
 
 import { call, fileAddress, may, query } from "./api.js";
-import { ask, doing, facts, field, make, moment, press, select, size, table, tag, told } from "./dom.js";
+import { ask, doing, facts, field, make, moment, press, redraw, select, size, table, tag, told } from "./dom.js";
 import { spoken } from "./bell.js";
 import { addWords, t } from "./i18n.js";
 
@@ -62,8 +62,7 @@ export function open(element, { fleet, rest }) {
   }
 
   function draw() {
-    const held = document.activeElement?.dataset?.alarm;
-    rows.replaceChildren(table([t("al_when"), t("al_vehicle"), t("al_alarm"), [t("al_speed")], t("al_files"), t("al_state"), ""], items.map((one) => [
+    redraw(rows, table([t("al_when"), t("al_vehicle"), t("al_alarm"), [t("al_speed")], t("al_files"), t("al_state"), ""], items.map((one) => [
       make("span", {}, moment(one.began), one.late ? make("small", {}, t("al_late")) : ""),
       make("a", { class: "strong", href: `#/vehicles/${encodeURIComponent(one.sim)}` }, fleet.name(one.sim)),
       make("span", {}, tag(kindWords(one.kind), one.level >= 2 ? "bad" : one.level ? "warn" : ""), " ", spoken(one.name), one.channel ? make("small", {}, t("channel", { n: one.channel })) : ""),
@@ -72,8 +71,7 @@ export function open(element, { fleet, rest }) {
       make("span", {}, press(t("al_show"), () => show(one), "plain", { "data-alarm": one.id, "aria-pressed": String(chosen?.id === one.id) }),
         may("operator") && !one.acknowledged_at ? press(t("al_ack"), () => acknowledge(one), "plain") : ""),
     ]), problem || t("al_none")));
-    if (held) rows.querySelector(`[data-alarm="${CSS.escape(held)}"]`)?.focus();
-    foot.replaceChildren(make("span", { class: "hint" }, problem ? "" : t("al_total", { n: total })), next ? press(t("al_more"), () => load(true)) : "");
+    redraw(foot, make("span", { class: "hint" }, problem ? "" : t("al_total", { n: total })), next ? press(t("al_more"), () => load(true)) : "");
   }
 
   async function acknowledge(one) {

@@ -1,7 +1,7 @@
 // Message inspector: what passes on the links of terminals and superior platforms, decoded field by field, while one looks.
 
 import { query, socketAddress, token } from "./api.js";
-import { make, press, save, select, table, tag } from "./dom.js";
+import { make, press, redraw, save, select, table, tag } from "./dom.js";
 import { addWords, currentLanguage, t } from "./i18n.js";
 
 addWords({
@@ -73,11 +73,9 @@ export function open(element, { fleet, rest }) {
   function draw() {
     if (closed) return;
     said.textContent = socket ? t("in_running", { n: items.length, skipped }) : why ? t("in_lost", { why }) : items.length ? t("in_stopped", { n: items.length }) : t("in_idle");
-    const held = document.activeElement?.dataset?.message;
-    list.replaceChildren(...items.slice(-DRAWN_MAX).reverse().map((one) => make("button", { type: "button", class: `line ${one.direction}`, "data-message": String(one.id), "aria-pressed": String(chosen?.id === one.id), onclick: () => { chosen = one; draw(); drawDetails(); } },
+    redraw(list, ...items.slice(-DRAWN_MAX).reverse().map((one) => make("button", { type: "button", class: `line ${one.direction}`, "data-message": String(one.id), "aria-pressed": String(chosen?.id === one.id), onclick: () => { chosen = one; draw(); drawDetails(); } },
       make("time", {}, one.time.slice(11, 23)), make("span", { class: "way", title: t(`in_${one.direction}`) }, one.direction === "in" ? "←" : "→"), make("span", { class: "of" }, who(one)), make("b", {}, one.message.id), make("span", { class: "name" }, title(one)), one.problem ? tag("!", "bad") : "")),
     items.length ? "" : make("p", { class: "hint" }, t("in_none")));
-    if (held) list.querySelector(`[data-message="${CSS.escape(held)}"]`)?.focus();
   }
 
   function drawDetails() {

@@ -1,7 +1,7 @@
 // Map: where all vehicles are, and where one has been.
 
 import { all, call, query } from "./api.js";
-import { icon, make, moment, press, toast, told } from "./dom.js";
+import { icon, make, moment, press, redraw, toast, told } from "./dom.js";
 import { addWords, t } from "./i18n.js";
 import { MapView } from "./map.js";
 import { dayOf } from "./timeline.js";
@@ -69,10 +69,8 @@ export function open(element, { fleet, status, rest, tools }) {
   function drawList() {
     const needle = search.value.trim().toLowerCase();
     const shown = items.filter((one) => !needle || `${one.name} ${one.sim}`.toLowerCase().includes(needle)).sort((a, b) => Number(b.online) - Number(a.online) || a.name.localeCompare(b.name));
-    const focused = document.activeElement?.dataset?.sim;
-    rows.replaceChildren(...shown.slice(0, DRAWN_MAX).map((one) => make("li", { class: `terminal${one.online ? " online" : ""}` }, make("button", { type: "button", class: "pick", "data-sim": one.sim, "aria-pressed": String(one.sim === chosen), onclick: () => { select(one.sim, true); side.classList.remove("open"); } },
+    redraw(rows, ...shown.slice(0, DRAWN_MAX).map((one) => make("li", { class: `terminal${one.online ? " online" : ""}` }, make("button", { type: "button", class: "pick", "data-sim": one.sim, "aria-pressed": String(one.sim === chosen), onclick: () => { select(one.sim, true); side.classList.remove("open"); } },
       make("span", { class: "dot", "aria-hidden": "true" }), make("span", { class: "name" }, one.name), make("span", { class: "number" }, `${one.position.speed.toFixed(0)} ${t("kmh")}`)))), items.length ? "" : make("li", { class: "empty-list" }, t("mp_none")));
-    if (focused) rows.querySelector(`[data-sim="${CSS.escape(focused)}"]`)?.focus();
   }
 
   function select(sim, go = false) {
@@ -114,7 +112,7 @@ export function open(element, { fleet, status, rest, tools }) {
       point = make("output", { class: "hint" });
       parts.push(slider, point, make("div", { class: "row" }, press(running ? t("mp_pause") : t("mp_play"), () => run(!running)), press(t("mp_clear"), () => { clear(); drawCard(); map.draw(); }), make("span", { class: "hint" }, t("mp_points", { n: track.length, km: length().toFixed(1) }))));
     }
-    card.replaceChildren(...parts);
+    redraw(card, ...parts);
     tellPoint();
   }
   let slider = null, point = null;

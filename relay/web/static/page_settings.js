@@ -1,7 +1,7 @@
 // Settings: one's own password; for administrators users, API tokens and hooks; what is peculiar to models; what this relay is.
 
 import { call, may, token, who } from "./api.js";
-import { ask, field, make, table, toast } from "./dom.js";
+import { ask, field, make, redraw, table, toast } from "./dom.js";
 import { hookList } from "./hooks.js";
 import { addWords, t } from "./i18n.js";
 import { profiles } from "./quirks.js";
@@ -33,10 +33,10 @@ export function open(element, { status, fleet }) {
   async function draw() {
     const all = !who.groups.length;    // who has some groups only is shown nothing that is about others too
     const [users, tokens, hooks] = may("admin") && all ? await Promise.all([call("GET", "/users"), call("GET", "/tokens"), call("GET", "/hooks")]) : [null, null, null];
-    sheet.replaceChildren(me(), users ? userList(users.items) : "", tokens ? tokenList(tokens.items) : "", hooks ? hookList(hooks.items, redraw) : "", all ? profiles(fleet) : "", about());
+    redraw(sheet, me(), users ? userList(users.items) : "", tokens ? tokenList(tokens.items) : "", hooks ? hookList(hooks.items, again) : "", all ? profiles(fleet) : "", about());
   }
-  const redraw = () => draw().catch((problem) => toast(problem.message));
-  const doing = (work) => async () => { try { await work(); } catch (problem) { toast([problem.message, problem.hint].filter(Boolean).join(" ")); } await redraw(); };
+  const again = () => draw().catch((problem) => toast(problem.message));
+  const doing = (work) => async () => { try { await work(); } catch (problem) { toast([problem.message, problem.hint].filter(Boolean).join(" ")); } await again(); };
 
   function me() {
     return make("section", {}, make("h2", {}, t("set_me")), make("div", { class: "card padded head" },
@@ -64,12 +64,12 @@ export function open(element, { status, fleet }) {
 
   async function addUser() {
     const [name, word, role, group] = [field(t("sign_in_name"), { required: true, maxlength: 64, autocomplete: "off" }), field(t("set_new"), { type: "password", required: true, minlength: 8, autocomplete: "new-password" }), roles("viewer"), groups()];
-    if (await ask(t("set_add_user"), [name, word, role, group], t("set_save"), () => call("POST", "/users", { name: name.input.value, password: word.input.value, role: role.input.value, groups: split(group.input.value) }), t("set_cancel"))) await redraw();
+    if (await ask(t("set_add_user"), [name, word, role, group], t("set_save"), () => call("POST", "/users", { name: name.input.value, password: word.input.value, role: role.input.value, groups: split(group.input.value) }), t("set_cancel"))) await again();
   }
 
   async function editUser(user) {
     const [role, group, word] = [roles(user.role), groups(user.groups), field(t("set_new"), { type: "password", autocomplete: "new-password" })];
-    if (await ask(user.name, [role, group, word], t("set_save"), () => call("PUT", `/users/${encodeURIComponent(user.name)}`, { role: role.input.value, groups: split(group.input.value), password: word.input.value }), t("set_cancel"))) await redraw();
+    if (await ask(user.name, [role, group, word], t("set_save"), () => call("PUT", `/users/${encodeURIComponent(user.name)}`, { role: role.input.value, groups: split(group.input.value), password: word.input.value }), t("set_cancel"))) await again();
   }
 
   function tokenList(items) {
@@ -86,7 +86,7 @@ export function open(element, { status, fleet }) {
     if (!made) return;
     const shown = field(t("set_token_once"), { readonly: true, value: made.token });
     await ask(name.input.value, [shown], t("set_close"), () => true);
-    await redraw();
+    await again();
   }
 
   function about() {
@@ -94,6 +94,6 @@ export function open(element, { status, fleet }) {
       make("p", {}, `jt1078relay ${status.version} · ${t("set_uptime")} ${new Date(status.since).toLocaleString()}`), make("a", { href: "/api/" }, t("set_api"))));
   }
 
-  redraw();
-  return { words: redraw };
+  again();
+  return { words: again };
 }

@@ -1,7 +1,7 @@
 // Streams: what runs, how well, and who watches; an operator may close viewers and stop channels. Below, what goes to outside servers.
 
 import { all, call, may } from "./api.js";
-import { make, size, table, tag, toast } from "./dom.js";
+import { make, redraw, size, table, tag, toast } from "./dom.js";
 import { addWords, t } from "./i18n.js";
 import { Pushes } from "./pushes.js";
 
@@ -36,7 +36,7 @@ export function open(element, { fleet, rest }) {
     const viewers = chosen && streams.some((stream) => stream.id === chosen) ? (await call("GET", `/streams/${encodeURIComponent(chosen)}/viewers`)).items : null;
     if (closed) return;
     const one = streams.find((stream) => stream.id === chosen);
-    sheet.replaceChildren(
+    redraw(sheet,
       make("section", {}, make("h2", {}, t("page_streams")), table([t("s_stream"), t("s_state"), t("s_codec"), [t("s_rate")], [t("s_loss")], t("s_quality"), [t("s_added")], [t("s_viewers")], t("s_since"), ""], streams.map((stream) => [
         make("a", { href: `#/streams/${encodeURIComponent(stream.id)}` }, name(stream)),
         make("span", { class: `tag ${TONES[stream.state] || ""}` }, t(`state_${stream.state}`)),

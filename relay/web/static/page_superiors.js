@@ -1,7 +1,7 @@
 // Superior platforms: how their links are, what waits, what they want a person to answer, and by when.
 
 import { call, may } from "./api.js";
-import { ask, doing, facts, field, make, moment, press, size, table, tag, toast, told } from "./dom.js";
+import { ask, doing, facts, field, make, moment, press, redraw, size, table, tag, toast, told } from "./dom.js";
 import { addWords, t } from "./i18n.js";
 
 addWords({
@@ -38,7 +38,7 @@ export function open(element) {
       if (closed) return;
       draw();
     } catch (problem) {
-      if (!closed) { cards.replaceChildren(make("section", {}, make("p", { class: "problem" }, told(problem)))); }
+      if (!closed) { redraw(cards, make("section", {}, make("p", { class: "problem" }, told(problem)))); }
     }
     if (!closed) timer = setTimeout(look, EVERY_MS);
   }
@@ -48,7 +48,7 @@ export function open(element) {
     const stamp = JSON.stringify(superiors) + t("su_link");
     if (stamp === shown) return;
     shown = stamp;
-    cards.replaceChildren(...superiors.map(card), superiors.length ? "" : make("section", {}, make("p", { class: "hint" }, t("su_none"))));
+    redraw(cards, ...superiors.map(card), superiors.length ? "" : make("section", {}, make("p", { class: "hint" }, t("su_none"))));
   }
 
   let requestsShown = "";
@@ -57,7 +57,7 @@ export function open(element) {
     const stamp = JSON.stringify(listed) + t("su_link");
     if (stamp !== requestsShown) {
       requestsShown = stamp;
-      waiting.replaceChildren(table([t("su_deadline"), t("su_from"), t("su_what"), t("su_question"), t("su_answer"), ""], listed.map((one) => [
+      redraw(waiting, table([t("su_deadline"), t("su_from"), t("su_what"), t("su_question"), t("su_answer"), ""], listed.map((one) => [
         one.state === "waiting" ? make("time", { class: "tag warn", "data-deadline": one.deadline }) : moment(one.received_at), one.superior, t(`su_${one.kind}`),
         make("span", {}, one.text, make("small", {}, Object.entries(one.details).map(([name, value]) => `${name} ${value}`).join(" · "))),
         one.state === "answered" ? make("span", {}, tag(t("su_answered", { who: one.answered_by }), "good"), make("small", {}, one.answer?.text || t(`su_${one.answer?.result}`))) : tag(t(`su_${one.state}`), one.state === "waiting" ? "warn" : "bad"),

@@ -1,6 +1,6 @@
 // Vehicles: all of them in a table, or one with everything that is known of it and can be done with it.
 
-import { icon, make, moment, select, table, tag } from "./dom.js";
+import { icon, make, moment, redraw, select, table, tag } from "./dom.js";
 import { may } from "./api.js";
 import { addWords, place, t } from "./i18n.js";
 import { startBroadcast } from "./callbar.js";
@@ -59,8 +59,7 @@ function list(element, { fleet }) {
     for (const sim of picked) if (!fleet.get(sim)?.online) picked.delete(sim);
     speak.hidden = !picked.size;
     speak.replaceChildren(icon("mic"), t("tk_speak_to", { n: picked.size }));
-    const held = document.activeElement?.dataset?.pick;
-    rows.replaceChildren(table([...(operator ? [t("tk_choose")] : []), t("ve_vehicle"), t("ve_group"), t("ve_state"), [t("ve_speed")], t("ve_position"), t("ve_channels"), t("ve_seen")], items.slice(0, DRAWN_MAX).map((item) => [
+    redraw(rows, table([...(operator ? [t("tk_choose")] : []), t("ve_vehicle"), t("ve_group"), t("ve_state"), [t("ve_speed")], t("ve_position"), t("ve_channels"), t("ve_seen")], items.slice(0, DRAWN_MAX).map((item) => [
       ...(operator ? [make("input", { type: "checkbox", "data-pick": item.sim, "aria-label": `${t("tk_choose")} ${item.name}`, checked: picked.has(item.sim), disabled: !item.online, onchange: (event) => { picked[event.target.checked ? "add" : "delete"](item.sim); draw(); } })] : []),
       make("a", { class: "strong", href: `#/vehicles/${encodeURIComponent(item.sim)}` }, item.plate || item.alias || item.sim, make("small", {}, item.sim)),
       item.group || "",
@@ -72,7 +71,6 @@ function list(element, { fleet }) {
       }, String(channel.channel)))) : "",
       moment(item.last_seen),
     ]), t("ve_none")));
-    if (held) rows.querySelector(`[data-pick="${CSS.escape(held)}"]`)?.focus();
     note.textContent = items.length > DRAWN_MAX ? t("ve_more", { n: DRAWN_MAX, total: items.length }) : t("ve_count", { shown: items.length, total: fleet.items.size });
   }
 

@@ -1,7 +1,7 @@
 // Pushes: channels that are sent to outside RTMP servers; which there are, how they do, and, for administrators, more and fewer of them.
 
 import { call, may, who } from "./api.js";
-import { ask, doing, field, make, press, size, table, tag, toast, told } from "./dom.js";
+import { ask, doing, field, make, press, redraw, size, table, tag, toast, told } from "./dom.js";
 import { addWords, t } from "./i18n.js";
 
 addWords({
@@ -44,7 +44,7 @@ export class Pushes {
     const drawn = JSON.stringify(this.items) + t("pu_title");
     if (!this.items || drawn === this.drawn) return;       // a button between press and release must stay
     this.drawn = drawn;
-    this.element.replaceChildren(make("div", { class: "head" }, make("h2", {}, t("pu_title")), make("span", { class: "spacer" }), may("admin") && !who.groups.length ? press(t("pu_add"), () => this.add(), "primary") : ""),
+    redraw(this.element, make("div", { class: "head" }, make("h2", {}, t("pu_title")), make("span", { class: "spacer" }), may("admin") && !who.groups.length ? press(t("pu_add"), () => this.add(), "primary") : ""),
       table([t("pu_push"), t("pu_channel"), t("pu_target"), t("pu_state"), [t("pu_sent")], [t("pu_begun")], ""], this.items.map((one) => [
         make("span", {}, one.id, make("small", {}, [one.origin === "config" ? t("pu_from_config") : "", one.when === "demand" ? t("pu_demand") : "", one.watching ? t("pu_watching", { n: one.watching }) : ""].filter(Boolean).join(" · "))),
         `${this.fleet.name(one.sim || one.terminal)} · ${t("ch", { n: one.channel })}`, one.target,

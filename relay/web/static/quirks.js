@@ -1,7 +1,7 @@
 // Quirks: what is peculiar to a vehicle's terminal or its model, what people say of it instead, and all of it as a file.
 
 import { call, may, who } from "./api.js";
-import { ask, doing, field, make, press, save, table, tag, toast } from "./dom.js";
+import { ask, doing, field, make, press, redraw, save, table, tag, toast } from "./dom.js";
 import { addWords, currentLanguage, t } from "./i18n.js";
 
 addWords({
@@ -57,11 +57,11 @@ export function quirkCard(sim) {
   function draw() {
     const from = (name) => SOURCES.find((where) => name in told[where]) ?? "";
     const learnt = Object.keys(told.learnt).length > 0;
-    rows.replaceChildren(table([t("qu_quirk"), t("qu_value"), t("qu_from"), ""], Object.entries(told.effective).map(([name, value]) => [
+    redraw(rows, table([t("qu_quirk"), t("qu_value"), t("qu_from"), ""], Object.entries(told.effective).map(([name, value]) => [
       name, make("code", {}, shown(value)), t(`qu_${from(name)}`),
       may("operator") ? make("span", {}, press(t("qu_change"), () => say(name)), from(name) === "override" || from(name) === "model_override" && !who.groups.length ? press(t("qu_back"), (event) => doing(event, () => back(name, from(name)))) : "") : "",
     ]), t("qu_none")));
-    buttons.replaceChildren(...(may("operator") ? [press(t("qu_say"), () => say("")), learnt ? press(t("qu_forget"), (event) => confirm(t("qu_forget_sure")) && doing(event, async () => { told = await call("PUT", path, { override: told.override, forget: true }); draw(); }), "danger") : ""] : []));
+    redraw(buttons, ...(may("operator") ? [press(t("qu_say"), () => say("")), learnt ? press(t("qu_forget"), (event) => confirm(t("qu_forget_sure")) && doing(event, async () => { told = await call("PUT", path, { override: told.override, forget: true }); draw(); }), "danger") : ""] : []));
   }
 
   /** Puts the whole of what people say of the vehicle or its model. */
@@ -104,7 +104,7 @@ export function profiles(fleet) {
     const items = await doing(null, async () => (await call("GET", "/quirks")).items);
     if (!items) return;
     const values = (of) => make("span", { class: "tags" }, ...Object.entries(of).map(([name, value]) => tag(`${name} ${shown(value)}`)));
-    element.replaceChildren(make("div", { class: "head" }, make("h2", {}, t("qu_profiles")), make("span", { class: "spacer" }), press(t("qu_export"), (event) => doing(event, exported)), may("admin") ? press(t("qu_import"), imported) : ""),
+    redraw(element, make("div", { class: "head" }, make("h2", {}, t("qu_profiles")), make("span", { class: "spacer" }), press(t("qu_export"), (event) => doing(event, exported)), may("admin") ? press(t("qu_import"), imported) : ""),
       table([t("qu_whose"), t("qu_said_values"), t("qu_learnt_values")], items.map((one) => [
         one.kind === "terminal" ? make("a", { href: `#/vehicles/${encodeURIComponent(one.name)}` }, fleet.name(one.name)) : one.name, values(one.override), values(one.learnt),
       ]), t("qu_profiles_none")));

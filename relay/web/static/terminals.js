@@ -1,6 +1,6 @@
 // The list of terminals: who is online, their channels, a search; drawn from the fleet.
 
-import { make } from "./dom.js";
+import { make, redraw } from "./dom.js";
 import { place, t } from "./i18n.js";
 
 const DRAWN_MAX = 300;    // rows in the page at once; the search narrows the rest
@@ -33,16 +33,14 @@ export class Terminals {
     const shown = items.filter((item) => !this.query || `${item.plate || ""} ${item.sim} ${item.alias || ""}`.toLowerCase().includes(this.query));
     if (!loaded) return;
     if (!items.length) {
-      this.element.replaceChildren(make("li", { class: "empty-list" }, t("none_known"), make("code", {}, "jt1078relay terminal add --config FILE --phone 13800138000 --plate 粤B12345")));
+      redraw(this.element, make("li", { class: "empty-list" }, t("none_known"), make("code", {}, "jt1078relay terminal add --config FILE --phone 13800138000 --plate 粤B12345")));
       return;
     }
     if (!shown.length) {
-      this.element.replaceChildren(make("li", { class: "empty-list" }, t("none_match", { q: this.query })));
+      redraw(this.element, make("li", { class: "empty-list" }, t("none_match", { q: this.query })));
       return;
     }
-    const focused = document.activeElement?.dataset?.key;
-    this.element.replaceChildren(...shown.slice(0, DRAWN_MAX).map((item) => this.row(item)));
-    if (focused) this.element.querySelector(`[data-key="${CSS.escape(focused)}"]`)?.focus();
+    redraw(this.element, ...shown.slice(0, DRAWN_MAX).map((item) => this.row(item)));
   }
 
   row(item) {

@@ -1,6 +1,6 @@
 // One picture of the wall: the video, what it is, how it does, and, when it does not, why and what to do.
 
-import { button, icon, make, save, size, toast } from "./dom.js";
+import { button, icon, make, redraw, save, size, toast } from "./dom.js";
 import { place, t } from "./i18n.js";
 import { Operate } from "./operate.js";
 import { Player } from "./player.js";
@@ -218,7 +218,7 @@ export class Tile {
     } else {
       parts.push(make("p", { class: "cause" }, t("waiting")), this.hops(player, false));
     }
-    this.cover.replaceChildren(...parts);
+    redraw(this.cover, ...parts);
   }
 
   /** The way from the request to the picture, hop by hop, with the milliseconds each was reached at; after a failure only as far as it went. */

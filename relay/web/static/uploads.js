@@ -1,7 +1,7 @@
 // Files that terminals send by FTP: how far each is, and what came, to be taken away as it is or as MP4.
 
 import { call, fileAddress, may } from "./api.js";
-import { doing, make, moment, press, size, table, tag, toast, told } from "./dom.js";
+import { doing, make, moment, press, redraw, size, table, tag, toast, told } from "./dom.js";
 import { addWords, t } from "./i18n.js";
 
 addWords({
@@ -42,7 +42,7 @@ export class Uploads {
     const shown = JSON.stringify(this.items) + t("up_title");
     if (shown === this.shown) return;
     this.shown = shown;
-    this.element.replaceChildren(make("h3", {}, t("up_title")), table([t("up_vehicle"), t("up_span"), t("up_state"), t("up_progress"), t("up_files"), t("up_made"), ""], this.items.map((one) => [
+    redraw(this.element, make("h3", {}, t("up_title")), table([t("up_vehicle"), t("up_span"), t("up_state"), t("up_progress"), t("up_files"), t("up_made"), ""], this.items.map((one) => [
       `${this.fleet.name(one.sim)} · ${t("ch", { n: one.channel })}`, make("span", {}, moment(one.start_time), make("small", {}, moment(one.end_time))),
       make("span", {}, tag(t(`up_${one.state}`), TONES[one.state]), make("small", {}, one.message || (one.waits_for_terminal ? t("up_offline") : ""))), this.progress(one), this.files(one), moment(one.created), may("operator") ? this.actions(one) : "",
     ]), t("up_none")));

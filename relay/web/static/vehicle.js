@@ -1,7 +1,7 @@
 // One vehicle: who it is, how it does, its channels with the last starts hop by hop, and what can be done with it.
 
 import { call, may } from "./api.js";
-import { ask, doing, facts, field, make, moment, press, size, table, tag } from "./dom.js";
+import { ask, doing, facts, field, make, moment, press, redraw, size, table, tag } from "./dom.js";
 import { addWords, place, t } from "./i18n.js";
 import { Areas } from "./areas.js";
 import { controlCard, parameterCard, Photos, textCard } from "./orders.js";
@@ -104,7 +104,7 @@ export class Vehicle {
 
   drawHead() {
     const { item } = this;
-    this.head.replaceChildren(make("a", { class: "back", href: "#/vehicles", title: t("vh_back"), "aria-label": t("vh_back") }, "‹"), make("h2", {}, item.plate || item.alias || item.sim), item.group ? tag(item.group) : "", states(item), this.talk ? tag(t("tk_holds", { who: this.talk.who }), "warn") : "", make("span", { class: "spacer" }),
+    redraw(this.head, make("a", { class: "back", href: "#/vehicles", title: t("vh_back"), "aria-label": t("vh_back") }, "‹"), make("h2", {}, item.plate || item.alias || item.sim), item.group ? tag(item.group) : "", states(item), this.talk ? tag(t("tk_holds", { who: this.talk.who }), "warn") : "", make("span", { class: "spacer" }),
       ...["playback", "map", "alarms"].map((page) => make("a", { class: "plain", href: `#/${page}/${encodeURIComponent(item.sim)}` }, t(`vh_${page}`))));
   }
 
@@ -117,7 +117,7 @@ export class Vehicle {
     }
     this.channelsShown = shown;
     this.viewers = new Map(item.channels.map((one) => [one.channel, make("span", {}, String(one.viewers))]));
-    this.channels.replaceChildren(table([t("vh_channel"), [t("vh_viewers")], ""], item.channels.map((channel) => [
+    redraw(this.channels, table([t("vh_channel"), [t("vh_viewers")], ""], item.channels.map((channel) => [
       make("span", { title: `${t("vh_source")} ${channel.source}` }, `${channel.channel} ${channel.name || place(channel.channel)}`.trim(), make("small", {}, t(`kind_${channel.kind}`))), [this.viewers.get(channel.channel)],
       make("span", {}, ...(may("operator") ? ["talk", "listen", "broadcast"].map((mode) => press(t(`tk_${mode}`), () => startTalk(this.fleet, this.sim, channel.channel, mode), "plain", { disabled: !item.online })) : []), press(this.shown === channel.channel ? t("vh_watching") : t("vh_watch"), () => this.watch(channel.channel), "plain", { disabled: !item.online, "aria-pressed": String(this.shown === channel.channel) }),
         press(t("vh_starts"), (event) => doing(event, () => this.showStarts(channel.channel)))),
@@ -137,7 +137,7 @@ export class Vehicle {
     if (this.closed || stamp === this.startsShown) return;
     this.startsShown = stamp;
     const name = (hop) => t(`hop_${hop}`);
-    this.starts.replaceChildren(make("h3", {}, `${t("vh_starts")} · ${t("channel", { n: channel })}`), table([t("vh_started"), t("vh_result"), t("d_hops")], items.slice(0, 10).map((trace) => {
+    redraw(this.starts, make("h3", {}, `${t("vh_starts")} · ${t("channel", { n: channel })}`), table([t("vh_started"), t("vh_result"), t("d_hops")], items.slice(0, 10).map((trace) => {
       const last = trace.hops.at(-1);
       return [moment(trace.started), trace.failure ? tag(t("vh_ended_at", { hop: name(last?.hop ?? "requested") }), "bad") : tag(t("vh_first_picture", { ms: Math.round(last?.at_ms ?? 0) }), "good"),
         make("span", { class: "trace" }, ...trace.hops.map((hop) => make("span", { title: [name(hop.hop), hop.detail].filter(Boolean).join(": ") }, name(hop.hop), make("b", {}, ` ${Math.round(hop.at_ms)} ms`))),
@@ -148,7 +148,7 @@ export class Vehicle {
   drawFacts() {
     const { item } = this, at = item.position, off = item.clock_offset_s;
     const card = (title, rows) => make("div", { class: "card padded" }, make("h3", {}, title), facts(rows));
-    this.facts.replaceChildren(
+    redraw(this.facts,
       card(t("vh_identity"), [[t("vh_number"), item.phone], [t("vh_edition"), item.edition && `JT/T 808-${item.edition}`], [t("vh_maker"), [item.manufacturer, item.model].filter(Boolean).join(" ")], [t("vh_terminal_id"), item.terminal_id], ["ICCID", item.iccid], ["IMEI", item.imei],
         [t("vh_firmware"), [item.hardware, item.firmware].filter(Boolean).join(", ")], [t("vh_codecs"), [item.video_codec, item.audio_codec].filter(Boolean).join(", ")], [t("vh_address"), item.peer && `${item.peer} (${item.transport})`], [t("vh_since"), moment(item.online_since)], [t("vh_heard"), moment(item.last_seen)], [t("vh_why"), item.offline_reason],
         [t("vh_clock"), off === null ? "" : Math.abs(off) < 5 ? t("vh_clock_right") : tag(t("vh_clock_off", { s: off.toFixed(0) }), "warn")], ...Object.entries(item.details)]),
@@ -168,7 +168,7 @@ export class Vehicle {
     const shown = JSON.stringify(told);
     if (shown === this.trafficShown) return;
     this.trafficShown = shown;
-    this.traffic.replaceChildren(make("div", { class: "head" }, make("h3", {}, t("vh_budget")), usage.level === "ok" ? "" : tag(t(`vh_level_${usage.level}`), usage.level === "spent" ? "bad" : "warn"), make("span", { class: "spacer" }), may("operator") ? press(t("vh_set_budget"), () => this.setBudget(usage)) : ""),
+    redraw(this.traffic, make("div", { class: "head" }, make("h3", {}, t("vh_budget")), usage.level === "ok" ? "" : tag(t(`vh_level_${usage.level}`), usage.level === "spent" ? "bad" : "warn"), make("span", { class: "spacer" }), may("operator") ? press(t("vh_set_budget"), () => this.setBudget(usage)) : ""),
       facts([[t("vh_today"), of(usage.day_bytes, usage.day_budget)], [t("vh_month"), of(usage.month_bytes, usage.month_budget)], ...today.map((one) => [`${one.channel ? t("ch", { n: one.channel }) : t("vh_signalling")} · ${one.purpose}`, size(one.bytes)])]));
   }
 

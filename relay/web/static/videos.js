@@ -1,7 +1,7 @@
 // What the relay itself has recorded of a channel: begun and ended by hand, watched in the page, taken away as MP4.
 
 import { all, call, fileAddress, may, query } from "./api.js";
-import { doing, make, press, size, table, tag, toast, told } from "./dom.js";
+import { doing, make, press, redraw, size, table, tag, toast, told } from "./dom.js";
 import { addWords, t } from "./i18n.js";
 import { ofDay } from "./timeline.js";
 
@@ -47,7 +47,7 @@ export class Videos {
     const { running } = this;
     const change = (method) => (event) => doing(event, async () => { await call(method, this.path, method === "POST" ? {} : undefined); await this.again(); });
     const state = !running ? "" : tag(running.problem ? t("vi_problem", { why: running.problem }) : t("vi_runs", { time: ofDay(this.second(running.since)) }), running.problem ? "bad" : "good");
-    this.element.replaceChildren(make("div", { class: "head" }, make("h3", {}, t("vi_title")), state, make("span", { class: "spacer" }), !may("operator") ? "" : running ? press(t("vi_end"), change("DELETE"), "danger") : press(t("vi_record"), change("POST"))), this.screen,
+    redraw(this.element, make("div", { class: "head" }, make("h3", {}, t("vi_title")), state, make("span", { class: "spacer" }), !may("operator") ? "" : running ? press(t("vi_end"), change("DELETE"), "danger") : press(t("vi_record"), change("POST"))), this.screen,
       table([t("pb_from"), t("vi_length"), [t("pb_size")], t("vi_picture"), t("vi_why"), ""], this.items.map((one) => [
         ofDay(this.second(one.start_time)), make("span", {}, ofDay(one.seconds), one.growing ? make("small", {}, t("vi_growing")) : ""), [size(one.bytes)], [one.video && `${one.video} ${one.width}×${one.height}`, one.audio].filter(Boolean).join(" + "), one.why,
         make("span", {}, press(t("vi_watch"), () => this.watch(one)), make("a", { class: "plain", href: fileAddress(`/videos/${encodeURIComponent(one.id)}/file`), download: `${one.sim}_${one.channel}_${one.id}.mp4` }, t("vi_download")),
