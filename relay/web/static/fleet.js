@@ -7,12 +7,16 @@ export class Fleet {
     this.items = new Map();
     this.talks = new Map();     // number → {who, mode, channel}: who holds the microphone there
     this.loaded = false;
+    this.asked = this.answered = 0;
     this.listeners = new Set();
     this.waiting = 0;
   }
 
   async load() {
+    const mine = ++this.asked;
     const [items, talks] = await Promise.all([all("/terminals"), call("GET", "/talks")]);
+    if (mine < this.answered) return;       // an answer that came late knows less
+    this.answered = mine;
     this.items = new Map(items.map((item) => [item.sim, item]));
     this.talks = new Map(talks.items.flatMap((talk) => talk.terminals.map((one) => [one.sim, { who: talk.who, mode: talk.mode, channel: one.channel }])));
     this.loaded = true;
