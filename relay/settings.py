@@ -6,7 +6,7 @@ default and a comment, and a test compares the two. Units are in the names: ``_s
 What a value may be stands beside its default, as metadata that ``relay.app.config`` reads: ``a_port()`` 0-65535,
 ``a_number(default, low, high)``, ``one_of(default, others...)``, ``a_secret()`` (a text that may also be ``"file:/path"`` or
 ``"env:NAME"``, never shown), ``an_address()``, ``a_text(default, check)`` and ``texts(check)`` for what has a form of its own, where
-``check`` names the rule of ``relay.app.config``. ``needed(...)`` has no default: the key must be there. ``tables(cls)`` is an array of tables
+``check`` names one of ``relay.app.forms``. ``needed(...)`` has no default: the key must be there. ``tables(cls)`` is an array of tables
 (``[[push]]``), each a ``cls``; a key called ``name`` is unique among them.
 """
 

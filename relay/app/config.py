@@ -15,25 +15,19 @@ Rules for what stands in the file:
 from __future__ import annotations
 
 import difflib
-import ipaddress
 import os
-import re
 import stat
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-from relay.core import video_schedule
-from relay.core.alarm_reading import KINDS
+from relay.app import coherence
+from relay.app.forms import FORMS, PLACES, FormError, shown
 from relay.errors import ConfigError, RelayError
-from relay.rtmp.url import PushUrlError, parse_push_url
-from relay.settings import Settings, Superior, tiles_origin
-from relay.store.postgres import check_url as check_postgres_url
+from relay.settings import Settings
 from relay.store.postgres import is_postgres
-from relay.store.sqlite import path_of, url_of
 
 ENVIRONMENT = "JT1078RELAY_CONFIG"
 DATA = "jt1078relay-data"  #: where files go when the store is no file itself
@@ -48,7 +42,6 @@ NOT_SERVED = {
 #: the contract's example writes this for "a key of yours"; it is no key
 PLACEHOLDER = "…"
 SIGNING_KEY_MIN = 16  #: characters: 128 bits if they are random hex digits' bytes; less invites guessing offline from one token
-TALK_PORTS_MAX = 1000  #: one listening socket each
 
 
 class ConfigurationError(RelayError):
@@ -82,7 +75,7 @@ def locate(explicit: str | None, environ: Mapping[str, str], here: Path) -> tupl
     if SYSTEM.exists():
         return SYSTEM, f"configuration: {SYSTEM}"
     why = f"no --config, no ${ENVIRONMENT}, no {HERE} here, no {SYSTEM}"
-    return None, f"configuration: built-in defaults ({why}), store in {here / 'jt1078relay-data'}"
+    return None, f"configuration: built-in defaults ({why}), store in {here / DATA}"
 
 
 def load(explicit: str | None = None, environ: Mapping[str, str] | None = None, here: Path | None = None) -> Loaded:
@@ -110,7 +103,7 @@ def build(tree: Mapping[str, Any], base: Path, environ: Mapping[str, str], sourc
     """A parsed file as Settings and warnings; raises ConfigurationError with everything that is wrong."""
     reader = _Reader(base, environ)
     settings = reader.settings(tree)
-    _together(settings, reader.faults)
+    coherence.check(settings, reader.faults)
     if reader.faults:
         raise ConfigurationError(source, reader.faults)
     return settings, reader.warnings
@@ -161,7 +154,7 @@ class _Reader:
         for at, one in enumerate(built, 1):
             word = getattr(one, "name", "")
             if word and taken.setdefault(word, at) != at:
-                self.fault(f"{name}[{at}].name", f"{_shown(word)} is also {name}[{taken[word]}]'s")
+                self.fault(f"{name}[{at}].name", f"{shown(word)} is also {name}[{taken[word]}]'s")
         return tuple(built)
 
     def fault(self, path: str, message: str) -> None:
@@ -195,30 +188,30 @@ class _Reader:
         count = len(self.faults)
         if isinstance(default, bool):
             if not isinstance(value, bool):
-                self.fault(path, f"must be true or false, not {_shown(value)}")
+                self.fault(path, f"must be true or false, not {shown(value)}")
         elif isinstance(default, int):
             if isinstance(value, bool) or not isinstance(value, int):
-                self.fault(path, f"must be a whole number, not {_shown(value)}")
+                self.fault(path, f"must be a whole number, not {shown(value)}")
         elif isinstance(default, float):
             if isinstance(value, bool) or not isinstance(value, int | float) or value != value or value in (float("inf"), float("-inf")):
-                self.fault(path, f"must be a number, not {_shown(value)}")
+                self.fault(path, f"must be a number, not {shown(value)}")
             else:
                 value = float(value)
         elif isinstance(default, tuple):
             if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
-                self.fault(path, f"must be a list of texts, not {_shown(value)}")
+                self.fault(path, f"must be a list of texts, not {shown(value)}")
             else:
-                value = tuple(_CHECKS[rules["check"]](self, path, item) for item in value)
+                value = tuple(self._formed(path, rules["check"], item) for item in value)
         elif rules.get("check") == "merge_ms":
-            value = _merge_ms(self, path, value)
+            value = self._formed(path, "merge_ms", value)
         elif not isinstance(value, str):
-            self.fault(path, f"must be a text, not {'a ' + type(value).__name__ if rules.get('secret') else _shown(value)}")
+            self.fault(path, f"must be a text, not {'a ' + type(value).__name__ if rules.get('secret') else shown(value)}")
         elif rules.get("secret"):
             value = self._secret(path, value)
             if value and "check" in rules and len(self.faults) == count:
-                value = _CHECKS[rules["check"]](self, path, value)
+                value = self._formed(path, rules["check"], value)
         elif "check" in rules:
-            value = _CHECKS[rules["check"]](self, path, value)
+            value = self._formed(path, rules["check"], value)
         elif path.endswith((".tls_certificate", ".tls_key", ".tls_ca")) and value:
             value = self._readable(path, value)
         if len(self.faults) > count:
@@ -230,8 +223,15 @@ class _Reader:
         if choices is not None and value not in choices:
             names = ", ".join(str(choice) for choice in choices)
             near = _hint(value, [c for c in choices if isinstance(c, str)]) if isinstance(value, str) else ""
-            self.fault(path, f"must be one of {names}, not {_shown(value)}{near}")
+            self.fault(path, f"must be one of {names}, not {shown(value)}{near}")
         return value if len(self.faults) == count else default
+
+    def _formed(self, path: str, form: str, value: str) -> str:
+        try:
+            return PLACES[form](value, self.base) if form in PLACES else FORMS[form](value)
+        except FormError as problem:
+            self.fault(path, str(problem))
+            return value
 
     def _secret(self, path: str, value: str) -> str:
         if value.startswith("file:"):
@@ -272,11 +272,6 @@ class _Reader:
 _DEFAULTS = Settings()
 
 
-def _shown(value: object) -> str:
-    text = repr(value) if not isinstance(value, bool) else str(value).lower()
-    return text if len(text) <= 60 else text[:57] + "..."
-
-
 def _owner(key: str) -> str:
     """The one section that has this key, when there is just one."""
     owners = [f.name for f in fields(Settings) if "table" not in f.metadata and key in {k.name for k in fields(getattr(_DEFAULTS, f.name))}]
@@ -288,388 +283,3 @@ def _hint(name: str, known: list[str], owner: str = "") -> str:
     if near:
         return f"; did you mean {near[0]}?"
     return f"; it belongs into [{owner}]" if owner else ""
-
-
-def _host(reader: _Reader, path: str, value: str) -> str:
-    if value == "localhost":
-        return "127.0.0.1"
-    try:
-        ipaddress.ip_address(value)
-    except ValueError:
-        reader.fault(path, f'must be a numeric address to bind such as "0.0.0.0", "127.0.0.1" or "::", not {_shown(value)}')
-    return value
-
-
-def _name(reader: _Reader, path: str, value: str) -> str:
-    """What others are told to connect to: it goes into a STRING of 0x9101 whose length is one byte."""
-    if value and not _is_name(value):
-        reader.fault(path, f'must be an address or a host name such as "203.0.113.10", without scheme and port, not {_shown(value)}')
-    return value
-
-
-def _place(reader: _Reader, path: str, value: str) -> str:
-    host, separator, port = value.rpartition(":")
-    if separator and port.isascii() and port.isdigit() and int(port) <= 65535:
-        if host.startswith("[") and host.endswith("]") and ":" in host:
-            host = host[1:-1]
-    else:
-        host = value[1:-1] if value.startswith("[") and value.endswith("]") else value
-    if value and not _is_name(host):
-        reader.fault(path, f'must be host or host:port such as "video.example:8443", not {_shown(value)}')
-    return value
-
-
-def _is_name(value: str) -> bool:
-    try:
-        ipaddress.ip_address(value)
-    except ValueError:
-        return len(value) <= 253 and re.fullmatch(r"(?i)[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*\.?", value) is not None
-    return True
-
-
-def _port_range(reader: _Reader, path: str, value: str) -> str:
-    if value in ("", "0"):
-        return ""
-    match = re.fullmatch(r"([0-9]{1,5})(?:-([0-9]{1,5}))?", value)
-    first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
-    if not match or not 1 <= first <= last <= 65535:
-        reader.fault(path, f'must be ports such as "1279-1299" (or "" for none), not {_shown(value)}')
-    elif last - first >= TALK_PORTS_MAX:
-        reader.fault(path, f"more than {TALK_PORTS_MAX} ports")
-    return value
-
-
-def _merge_ms(reader: _Reader, path: str, value: object) -> str:
-    text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-    if isinstance(text, str) and (text == "auto" or (text.isascii() and text.isdigit() and (text == "0" or 20 <= int(text) <= 350))):
-        return text
-    reader.fault(path, f'must be "auto", 0 or 20 to 350, not {_shown(value)}')
-    return "auto"
-
-
-def _network(reader: _Reader, path: str, value: str) -> str:
-    try:
-        ipaddress.ip_network(value, strict=False)
-    except ValueError:
-        reader.fault(path, f'must be addresses or networks such as "10.0.0.1" or "10.0.0.0/8", not {_shown(value)}')
-    return value
-
-
-def _origin(reader: _Reader, path: str, value: str) -> str:
-    try:
-        parts = urlsplit(value)
-        more = parts.path or parts.query or parts.fragment or parts.username
-        right = parts.scheme in ("http", "https") and bool(parts.hostname) and not more
-    except ValueError:
-        right = False
-    if not right and value != "*":
-        reader.fault(path, f'must be origins such as "https://fleet.example", not {_shown(value)}')
-    return value
-
-
-def _tiles(reader: _Reader, path: str, value: str) -> str:
-    try:
-        right = not value or (tiles_origin(value) != "" and all(hole in value for hole in ("{x}", "{y}", "{z}")))
-    except ValueError:
-        right = False
-    if not right:
-        reader.fault(path, f'must be an address such as "https://tiles.example/{{z}}/{{x}}/{{y}}.png", not {_shown(value)}')
-    return value
-
-
-def _header(reader: _Reader, path: str, value: str) -> str:
-    if not value.isascii() or not value.isprintable() or ";" in value or "," in value:
-        reader.fault(path, f"must be one list of sources of a Content-Security-Policy, not {_shown(value)}")
-    return value
-
-
-def _store_url(reader: _Reader, path: str, value: str) -> str:
-    if is_postgres(value):
-        problem = check_postgres_url(value)
-        if problem:
-            reader.fault(path, problem)
-        return value
-    try:
-        place = path_of(value)
-    except ConfigError as fault:
-        reader.fault(path, fault.message)
-        return value
-    return url_of(reader.base / place)
-
-
-def _directory(reader: _Reader, path: str, value: str) -> str:
-    if not value:
-        return ""
-    place = reader.base / value
-    if place.exists() and not place.is_dir():
-        reader.fault(path, f"{place} is no directory")
-    return str(place)
-
-
-def _alarm(reader: _Reader, path: str, value: str) -> str:
-    kind, dot, code = value.partition(".")
-    if value != "*" and (kind not in KINDS or (dot and not re.fullmatch(r"[0-9]{1,3}|0x[0-9A-Fa-f]{1,2}", code))):
-        reader.fault(path, f'must be kinds of alarms such as "adas", "dsm.1" or "*", not {_shown(value)}; kinds are {", ".join(KINDS)}')
-    return value
-
-
-def _rule_terminal(reader: _Reader, path: str, value: str) -> str:
-    if not re.fullmatch(r"[0-9A-Fa-f]{1,20}|group:.+", value):
-        reader.fault(path, f'must be numbers of terminals or "group:NAME", not {_shown(value)}')
-    return value
-
-
-def _file_kind(reader: _Reader, path: str, value: str) -> str:
-    kinds = ("picture", "audio", "video", "text", "face", "other")
-    if value not in kinds:
-        reader.fault(path, f"must be of {', '.join(kinds)}, not {_shown(value)}")
-    return value
-
-
-def _purpose(reader: _Reader, path: str, value: str) -> str:
-    purposes = ("superior", "recorder", "viewer", "push", "api", "playback")
-    if value not in purposes:
-        reader.fault(path, f"must be of {', '.join(purposes)}, not {_shown(value)}")
-    return value
-
-
-def _channel(reader: _Reader, path: str, value: str) -> str:
-    if not re.fullmatch(r"[0-9]{1,3}", value) or not 1 <= int(value) <= 255:
-        reader.fault(path, f'must be channels as texts: ["1", "2"], not {_shown(value)}')
-    return value
-
-
-def _subject(reader: _Reader, path: str, value: str) -> str:
-    number = re.fullmatch(r"[0-9A-Fa-f]{1,20}", value)
-    if value != "*" and not number and not re.fullmatch(r"superior:.+", value):
-        reader.fault(path, f'must be numbers of terminals, "superior:NAME" or "*", not {_shown(value)}')
-    return value
-
-
-def _word(reader: _Reader, path: str, value: str) -> str:
-    """A name that stands in URLs, metrics and logs."""
-    if value and not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}", value):
-        reader.fault(path, f"must be 1 to 64 letters, digits, dots, dashes and underscores, not {_shown(value)}")
-    return value
-
-
-def _push_url(reader: _Reader, path: str, value: str) -> str:
-    """The value is a secret (stream keys), so it is not shown."""
-    try:
-        parse_push_url(value)
-    except PushUrlError as problem:
-        reader.fault(path, str(problem))
-    return value
-
-
-def _platform_id(reader: _Reader, path: str, value: str) -> str:
-    """The 11 bytes of 平台唯一编码 and its like."""
-    if len(value) > 11 or not value.isascii() or not value.isprintable():
-        reader.fault(path, f"must be at most 11 letters and digits, not {_shown(value)}")
-    return value
-
-
-def _version(reader: _Reader, path: str, value: str) -> str:
-    if not re.fullmatch(r"[0-9]{1,3}(\.[0-9]{1,3}){2}", value) or max(map(int, value.split("."))) > 255:
-        reader.fault(path, f'must be three numbers up to 255 such as "1.0.0", not {_shown(value)}')
-    return value
-
-
-def _vehicle(reader: _Reader, path: str, value: str) -> str:
-    if not value.removeprefix("!").strip() or len(value) > 64:
-        reader.fault(path, f'must be patterns such as "粤B*", "13800*", "!粤BT*", not {_shown(value)}')
-    return value
-
-
-def _alarm_type(reader: _Reader, path: str, value: str) -> str:
-    which, _, kind = value.partition("=")
-    try:
-        right = 0 <= int(kind, 0) <= 0xFFFF and (re.fullmatch(r"[a-z]+\.([0-9]+|\*)", which) is not None or 0 <= int(which, 0) < 64)
-    except ValueError:
-        right = False
-    if not right:
-        reader.fault(path, f'must be "bit=type" or "kind.code=type" such as "0=0x0003", "adas.1=0x0011" (bits 32-63: video alarms), not {_shown(value)}')
-    return value
-
-
-def _rule(reader: _Reader, path: str, value: str) -> str:
-    pattern, arrow, answer = value.partition("=>")
-    if not arrow or not pattern.strip() or not answer.strip():
-        reader.fault(path, f'must be "pattern => answer" such as "* => 在岗", not {_shown(value)}')
-    return value
-
-
-def _car_info(reader: _Reader, path: str, value: str) -> str:
-    odd = re.search(r"[{}]", re.sub(r"\{(plate|plate_color|[A-Z][A-Z0-9_]*)\}", "", value))
-    if odd:
-        reader.fault(path, f"may name {{plate}}, {{plate_color}} and keys in capitals such as {{OWERS_NAME}}, not {_shown(value)}")
-    return value
-
-
-def _hook_url(reader: _Reader, path: str, value: str) -> str:
-    """The value may carry a key, so it is not shown."""
-    parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.hostname or not value.isascii() or not value.isprintable() or " " in value:
-        reader.fault(path, "must be an http:// or https:// address")
-    return value
-
-
-def _hook_event(reader: _Reader, path: str, value: str) -> str:
-    if not re.fullmatch(r"on_[a-z_*]+|\*", value):
-        reader.fault(path, f"must be the name of a hook, like on_terminal_online or on_stream_*, not {_shown(value)}")
-    return value
-
-
-def _target(reader: _Reader, path: str, value: str) -> str:
-    try:
-        ipaddress.ip_network(value, strict=False)
-    except ValueError:
-        if not value or not _is_name(value):
-            reader.fault(path, f'must be hosts, addresses or networks such as "srs.internal" or "10.1.0.0/16", not {_shown(value)}')
-    return value
-
-
-def _schedule(reader: _Reader, path: str, value: str) -> str:
-    try:
-        video_schedule.parse(value)
-    except ValueError:
-        reader.fault(path, f'must be a span such as "Mon-Fri 07:00-19:00" or "22:00-06:00", not {_shown(value)}')
-    return value
-
-
-_CHECKS = {
-    "schedule": _schedule,
-    "target": _target,
-    "platform_id": _platform_id,
-    "version": _version,
-    "vehicle": _vehicle,
-    "alarm_type": _alarm_type,
-    "rule": _rule,
-    "car_info": _car_info,
-    "hook_url": _hook_url,
-    "hook_event": _hook_event,
-    "word": _word,
-    "push_url": _push_url,
-    "directory": _directory,
-    "subject": _subject,
-    "alarm": _alarm,
-    "rule_terminal": _rule_terminal,
-    "channel": _channel,
-    "purpose": _purpose,
-    "file_kind": _file_kind,
-    "host": _host,
-    "name": _name,
-    "place": _place,
-    "port_range": _port_range,
-    "network": _network,
-    "origin": _origin,
-    "header": _header,
-    "tiles": _tiles,
-    "store_url": _store_url,
-}
-
-
-# -- what must fit together
-
-
-def sublink_key(superior: Superior) -> str:
-    """The name of the listener on which a superior's subordinate link comes in."""
-    return f"superior.sublink {superior.sublink_host}:{superior.sublink_port}"
-
-
-def listeners(settings: Settings) -> list[tuple[str, str, str, int]]:
-    """Every port that these settings bind: (key, "tcp" or "udp", host, port)."""
-    t, m, h, r = settings.terminals, settings.media, settings.http, settings.rtmp
-    found = [
-        ("terminals.tcp_port", "tcp", t.host, t.tcp_port),
-        ("terminals.udp_port", "udp", t.host, t.udp_port),
-        ("terminals.tls_port", "tcp", t.host, t.tls_port),
-        ("media.live_tcp_port", "tcp", m.host, m.live_tcp_port),
-        ("media.live_udp_port", "udp", m.host, m.live_udp_port),
-        ("media.playback_tcp_port", "tcp", m.host, m.playback_tcp_port),
-        ("media.playback_udp_port", "udp", m.host, m.playback_udp_port),
-        ("media.talk_tcp_port", "tcp", m.host, m.talk_tcp_port),
-        ("http.port", "tcp", h.host, h.port),
-        ("http.tls_port", "tcp", h.host, h.tls_port),
-        ("attachments.port", "tcp", settings.attachments.host, settings.attachments.port),
-        ("rtmp.port", "tcp", r.host, r.port),
-        ("rtmp.tls_port", "tcp", r.host, r.tls_port),
-    ]
-    if settings.superior:  # their players are the only ones to use it
-        found.append(("http.platform_port", "tcp", h.host, h.platform_port))
-    shared: set[tuple[str, int]] = set()
-    for one in settings.superior:
-        if (one.sublink_host, one.sublink_port) not in shared:  # superiors on one port are told apart by access code and verify code
-            shared.add((one.sublink_host, one.sublink_port))
-            found.append((sublink_key(one), "tcp", one.sublink_host, one.sublink_port))
-    found.append(("ftp.port", "tcp", settings.ftp.host, settings.ftp.port))
-    if m.talk_extra_ports:
-        first, _, last = m.talk_extra_ports.partition("-")
-        found += [("media.talk_extra_ports", "tcp", m.host, n) for n in range(int(first), int(last or first) + 1)]
-    return [one for one in found if one[3]]
-
-
-def _together(settings: Settings, faults: list[ConfigError]) -> None:
-    """What concerns several keys; keys that are at fault already stand at their defaults and are left out."""
-    bad = {fault.path for fault in faults}
-    if settings.log.record and not settings.log.record_dir and not bad & {"log.record", "log.record_dir"}:
-        faults.append(ConfigError("log.record_dir", "says where recordings go; log.record needs it"))
-    for name in ("terminals", "media", "http", "rtmp"):
-        section = getattr(settings, name)
-        if bad & {f"{name}.tls_certificate", f"{name}.tls_key"}:
-            continue
-        if bool(section.tls_certificate) != bool(section.tls_key):
-            missing = "tls_key" if section.tls_certificate else "tls_certificate"
-            faults.append(ConfigError(f"{name}.{missing}", "tls_certificate and tls_key go together"))
-        elif section.tls_certificate:
-            _certificate(section.tls_certificate, section.tls_key, name, faults)
-        if getattr(section, "tls_port", 0) and not section.tls_certificate:
-            faults.append(ConfigError(f"{name}.tls_certificate", f"{name}.tls_port needs tls_certificate and tls_key"))
-    for at, one in enumerate(settings.superior, 1):
-        _superior(one, f"superior[{at}]", bad, faults)
-    taken: dict[tuple[str, int], list[tuple[str, str]]] = {}
-    told = set()
-    for key, kind, host, port in listeners(settings):
-        if key in bad or f"{key.partition('.')[0]}.host" in bad:
-            continue
-        for other, where in taken.setdefault((kind, port), []):
-            if (host == where or _any(host) or _any(where)) and (key, other) not in told:
-                told.add((key, other))
-                faults.append(ConfigError(key, f"{kind.upper()} port {port} is also {other}'s"))
-        taken[kind, port].append((key, host))
-    if settings.auth.signing_key_old and not settings.auth.signing_key:
-        faults.append(ConfigError("auth.signing_key", "missing beside signing_key_old: the new key goes here, the former one there"))
-
-
-def _superior(one: Superior, section: str, bad: set[str], faults: list[ConfigError]) -> None:
-    def fault(key: str, message: str) -> None:
-        if f"{section}.{key}" not in bad:
-            faults.append(ConfigError(f"{section}.{key}", message))
-
-    if one.encrypt and not (one.m1 or one.ia1 or one.ic1):
-        fault("encrypt", "needs m1, ia1 and ic1, which the superior gives")
-    if len(one.password.encode("gbk", "replace")) > 8:
-        fault("password", "longer than the 8 bytes of 0x1001")
-    if one.reconnect_max_s < one.reconnect_s:
-        fault("reconnect_max_s", "less than reconnect_s")
-    if one.timeout_s <= one.heartbeat_s:
-        fault("timeout_s", "must be more than heartbeat_s, else a silent link is given up between two keep-alives")
-    if bool(one.tls_certificate) != bool(one.tls_key):
-        fault("tls_key" if one.tls_certificate else "tls_certificate", "tls_certificate and tls_key go together")
-    elif one.tls_certificate:
-        _certificate(one.tls_certificate, one.tls_key, section, faults)
-    elif one.sublink_tls:
-        fault("sublink_tls", "needs tls_certificate and tls_key")
-
-
-def _certificate(certificate: str, key: str, section: str, faults: list[ConfigError]) -> None:
-    from relay.net.tls import ReloadingCertificate  # OpenSSL takes a tenth of a second to load: only where there is a certificate
-
-    try:
-        ReloadingCertificate(certificate, key, lambda: 0.0, section)
-    except ConfigError as problem:
-        faults.append(problem)
-
-
-def _any(host: str) -> bool:
-    return ipaddress.ip_address(host).is_unspecified

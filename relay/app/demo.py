@@ -18,10 +18,11 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from relay.app.config import Loaded, listeners
+from relay.app.config import Loaded
 from relay.app.listening import FreePorts
 from relay.app.logs import stdout
-from relay.app.service import MANY, Relay
+from relay.app.ports import MANY, listeners
+from relay.app.service import Relay
 from relay.settings import Settings
 from relay.sim.demo import start_demo_terminals
 from relay.store.sqlite import url_of

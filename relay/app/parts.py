@@ -31,12 +31,12 @@ from twisted.logger import Logger
 
 import relay
 from relay.app.bridge import VideoUplink
-from relay.app.config import sublink_key
 from relay.app.converting import Converter
 from relay.app.explaining import Explainer
 from relay.app.health import Health
 from relay.app.keys import data_directory
 from relay.app.listening import Listeners
+from relay.app.ports import sublink_key
 from relay.app.records import Records
 from relay.app.signalling import Signalling
 from relay.app.threads import files_pool, transcoding_pool

@@ -54,8 +54,9 @@ def rehearse(in_thread: Callable[..., Deferred[list[str]]], asked: bytes) -> Def
 def faults_of(asked: dict[str, Any]) -> list[str]:
     """What is wrong; in the process."""
     importlib.import_module("relay.app.service")  # the whole program, or an error of it
-    from relay.app.config import ConfigurationError, listeners, load
+    from relay.app.config import ConfigurationError, load
     from relay.app.listening import Listeners, Wanted
+    from relay.app.ports import listeners
     from relay.store.database import connect
 
     found: list[str] = []

@@ -23,11 +23,12 @@ from twisted.internet.defer import CancelledError, Deferred, DeferredList, Timeo
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from relay.app.config import Loaded, listeners
+from relay.app.config import Loaded
 from relay.app.demo import LOOPBACK, demo_settings
 from relay.app.listening import FreePorts
+from relay.app.ports import MANY, listeners
 from relay.app.selftest_report import Figure, Report, Result
-from relay.app.service import MANY, Relay
+from relay.app.service import Relay
 from relay.errors import RelayError
 from relay.jt808.header import Header
 from relay.jt808.messages.base import Body

@@ -33,10 +33,11 @@ from twisted.python.logfile import LogFile
 
 import relay
 from relay.app import advertised, keys, process
-from relay.app.config import ConfigurationError, Loaded, listeners, load
+from relay.app.config import ConfigurationError, Loaded, load
 from relay.app.listening import Listeners, Wanted, show
 from relay.app.logs import LogWriter, stdout
 from relay.app.parts import Parts
+from relay.app.ports import MANY, listeners
 from relay.app.restarting import Go, Restarting, gap
 from relay.core.accounts import Accounts
 from relay.core.tokens import Signer
@@ -48,9 +49,6 @@ log = Logger(namespace="relay.app")
 
 STOP_S = 9.0  #: for everything together; contract and operators' tools count on ten
 FIRST_LINK_S = 900  #: life of the first administrator's link
-
-#: a key that names several ports; each is bound as ``key:NUMBER``
-MANY = "media.talk_extra_ports"
 
 #: what SIGHUP changes at once; everything else waits for the next start
 RELOADABLE = {"log.level", "log.format", "log.record", "auth.signing_key", "auth.signing_key_old", "auth.leeway_s", "push"}

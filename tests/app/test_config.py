@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from relay.app import config
-from relay.app.config import ConfigurationError, build, listeners, load
+from relay.app.config import ConfigurationError, build, load
+from relay.app.ports import listeners
 from relay.settings import Settings
 from tests.shared import SHARED
 
@@ -217,7 +218,7 @@ def test_two_listeners_on_one_port_are_a_fault_of_the_second(tmp_path: Path) -> 
 def test_the_same_port_of_two_addresses_or_switched_off_is_none(tmp_path: Path) -> None:
     settings(tmp_path, '[http]\nport = 7808\nhost = "127.0.0.1"\n[terminals]\nhost = "10.0.0.1"\n')
     got = settings(tmp_path, "[terminals]\ntcp_port = 0\nudp_port = 0\n[http]\nport = 0\nplatform_port = 0\n")
-    assert "http.port" not in {key for key, *_ in config.listeners(got)}
+    assert "http.port" not in {key for key, *_ in listeners(got)}
 
 
 def test_certificate_and_key_go_together_and_must_be_readable(tmp_path: Path) -> None:

@@ -23,9 +23,10 @@ from twisted.internet.ssl import CertificateOptions
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
-from relay.app.config import Loaded, listeners
+from relay.app.config import Loaded
 from relay.app.demo import Demo, demo_settings
 from relay.app.listening import FreePorts
+from relay.app.ports import listeners
 from relay.app.service import Relay, differing
 from relay.errors import ConfigError, RelayError
 from relay.settings import Settings

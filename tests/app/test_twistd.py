@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from relay.app.config import listeners
+from relay.app.ports import listeners
 from relay.settings import Settings
 from tests.ports import free_port
 from tests.shared import ROOT
