@@ -231,8 +231,12 @@ def _car_info(value: str) -> str:
 
 def _hook_url(value: str) -> str:
     """The value may carry a key, so it is not shown."""
-    parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.hostname or not value.isascii() or not value.isprintable() or " " in value:
+    try:
+        parts = urlsplit(value)
+        right = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and value.isascii() and value.isprintable()
+    except ValueError:  # brackets, or a port that is none
+        right = False
+    if not right or " " in value:
         raise FormError("must be an http:// or https:// address")
     return value
 

@@ -327,6 +327,11 @@ def test_faults_of_tables_name_which_one(tmp_path: Path) -> None:
     assert faults(tmp_path, "[[push]]\n" * 1001) == {"push": "1001 tables, 1000 at most"}
 
 
+@pytest.mark.parametrize("url", ["ftp://hook.example/key", "http://[::1/key", "http://hook.example:port/key", "http://hook.example:99999/key", "http:///key"])
+def test_an_address_that_is_none_is_a_fault_of_its_hook(url: str, tmp_path: Path) -> None:
+    assert faults(tmp_path, f'[[hook]]\nname = "a"\nurl = "{url}"\n') == {"hook[1].url": "must be an http:// or https:// address"}
+
+
 def test_a_secret_of_a_table_comes_from_the_environment(tmp_path: Path) -> None:
     text = PUSH.replace("rtmp://media.example/live/car?key=secret", "env:CDN")
     assert settings(tmp_path, text, {"CDN": "rtmps://a.example/b/c"}).push[0].url == "rtmps://a.example/b/c"
