@@ -197,7 +197,7 @@ class Budget:
         machine = self._live.channel(key.sim, key.channel)
         if machine is None:
             return "unrequested"
-        first = next(iter(machine.order), None)
+        first = next(iter(machine.leases), None)
         if first is not None:
             return first.purpose
         return "idle" if machine.asked_stream else "unrequested"

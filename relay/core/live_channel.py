@@ -73,8 +73,7 @@ class LiveChannel:
     def __init__(self, owner: Live, key: StreamKey) -> None:
         self.key = key
         self.state = State.IDLE
-        self.leases: set[Lease] = set()  #: of those who wait, too
-        self.order: dict[Lease, None] = {}  #: the same, the first first: whose purpose a stream's data is spent for
+        self.leases: dict[Lease, None] = {}  #: of those who wait, too; the first first: its purpose is what a stream's data is spent for
         self.trace: Trace | None = None  #: of the present or last start
         self.traces: deque[Trace] = deque(maxlen=TRACES_KEPT)
         self.asked_stream = ""  #: "main" or "sub" of the last 0x9101 or switch; "" = never asked
@@ -143,8 +142,7 @@ class LiveChannel:
         """Fires when a viewer of that lease would get a picture; fails with StartFailed. Cancelling it releases the lease."""
         deferred: Deferred[Lease] = Deferred(lambda _: self._give_up(waiter))
         waiter = Waiter(lease, deferred, self.now(), watch)
-        self.leases.add(lease)
-        self.order[lease] = None
+        self.leases[lease] = None
         self._waiters.append(waiter)
         waiter.call = self._owner.clock.callLater(timeout_s, self._expire, waiter)
         if self.state is State.STOPPING:
@@ -185,8 +183,7 @@ class LiveChannel:
             self._unwanted()
 
     def _drop(self, lease: Lease) -> None:
-        self.leases.discard(lease)
-        self.order.pop(lease, None)
+        self.leases.pop(lease, None)
 
     def step_down(self, but: Sequence[str]) -> None:
         """The sub stream must do for all, except for these purposes."""
@@ -476,7 +473,7 @@ class LiveChannel:
     def stream_ended(self, cause: str) -> None:
         """The hub's stream is over, by our doing or because its source did not come back in time."""
         for lease in [lease for lease in self.leases if lease.stream is not None]:
-            self.leases.discard(lease)
+            self._drop(lease)
             self._tell_viewer(lease, "viewer.ended")
             lease.end(cause)
         if self._started:

@@ -724,7 +724,7 @@ def test_it_ends_when_the_terminal_does_not_come_back(site, device):
     assert len(asked) >= 2
     assert len(wish.ended) == 1
     assert site.state() is State.IDLE
-    assert site.live.channel(SIM, 1).leases == set()
+    assert site.live.channel(SIM, 1).leases == {}
 
 
 def test_it_comes_back_while_somebody_new_waits(site, device):

@@ -192,6 +192,21 @@ def _rows(site: Site) -> list[Any]:
     return found
 
 
+def test_who_had_a_stream_that_ended_does_not_stand_for_the_next_one(make: Any) -> None:
+    site = make()
+    site.relay.online()
+    site.relay.live.acquire(SIM, 1, purpose="recorder", who="disk")
+    site.relay.asked()
+    stream = site.relay.media()
+    picture(stream, 0, key=True)
+    stream.end("the terminal went away")
+    recorded = by_purpose(site)[1, "recorder"]
+    _, stream = watch(site)
+    site.pictures(stream, 1000, 3)
+    counted = by_purpose(site)
+    assert (counted[1, "recorder"], counted[1, "viewer"]) == (recorded, stream.received)
+
+
 def test_who_is_exempt_is_counted_and_never_cut(make: Any) -> None:
     site = make(day_bytes=1000, exempt=("superior",))
     site.relay.online()
