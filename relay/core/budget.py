@@ -29,9 +29,10 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from relay.core.events import BEIJING, Events
-from relay.core.live import MAIN, SUB, Live
+from relay.core.live import Live
 from relay.core.live_channel import LiveChannel
 from relay.core.live_failure import StartFailed
+from relay.core.live_leases import MAIN, SUB
 from relay.core.terminal_state import Terminal
 from relay.core.terminals import Terminals
 from relay.core.trace import REQUESTED

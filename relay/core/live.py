@@ -1,8 +1,8 @@
 """Live streams on demand: who wants which channel, and the terminals that are asked for them.
 
 ``acquire`` is the one way to a live stream, for players, recorders, pushes and superiors alike; a ``Lease`` is a reference, and the last one that
-is released lets the channel be stopped. The machine of one channel is ``live_channel``; what may come in is ``admission``; why a start failed is
-``live_failure``.
+is released lets the channel be stopped. The machine of one channel is ``live_channel`` (who has it: ``live_leases``, who waits for it:
+``live_waiting``); what may come in is ``admission``; why a start failed is ``live_failure``.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from relay.core import live_failure as failures
 from relay.core.admission import Admission
 from relay.core.alias import Resolver
 from relay.core.events import Events
-from relay.core.live_channel import MAIN, SUB, LiveChannel, State
+from relay.core.live_channel import LiveChannel, State
 from relay.core.live_failure import StartFailed
 from relay.core.live_lease import Lease
+from relay.core.live_leases import MAIN, SUB
 from relay.core.terminal_state import Terminal
 from relay.core.terminals import Terminals
 from relay.core.trace import HopTimes, Watcher
@@ -29,8 +30,6 @@ from relay.hub.registry import Registry, StreamEvent
 from relay.identity import StreamKey, phone_key
 from relay.jt808.messages.video import RealtimeAvStatus
 from relay.settings import Media
-
-__all__ = ["MAIN", "SUB", "Lease", "Live", "MediaPorts", "StartFailed", "State"]
 
 log = Logger()
 
@@ -213,7 +212,7 @@ class Live:
                 "channel": key.channel,
                 "state": machine.state.value,
                 "stream": machine.asked_stream,
-                "waiting": machine.waiting,
+                "waiting": len(machine.waiting),
                 "leases": [
                     {"purpose": lease.purpose, "who": lease.who, "stream": lease.needs or lease.wants, "media": lease.media} for lease in machine.leases
                 ],

@@ -21,22 +21,24 @@
 from __future__ import annotations
 
 import enum
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from relay.core import live_failure as failures
 from relay.core.link import BadReplyError, NoReplyError, RefusedError, RequestError, TerminalOfflineError
 from relay.core.live_failure import StartFailed
-from relay.core.live_lease import Lease, Waiter
+from relay.core.live_lease import Lease
+from relay.core.live_leases import MAIN, VIEWER, Leases
 from relay.core.live_stop import LOOK_S, Judgement, StopWatch
+from relay.core.live_waiting import Waiter, Waiting
 from relay.core.state_timer import StateTimer
 from relay.core.trace import ANSWERED, CONNECTED, FIRST_KEY_FRAME, SENT, Trace, Watcher
-from relay.hub.stream import NotReadyError, Stream
+from relay.hub.stream import Stream
 from relay.identity import StreamKey
 from relay.jt808.messages.base import Body
 from relay.jt808.messages.video import AvCommand, AvDataType, RealtimeAvControl, RealtimeAvRequest, StreamType
@@ -47,9 +49,6 @@ if TYPE_CHECKING:
     from relay.core.terminal_state import Terminal
 
 log = Logger()
-
-MAIN, SUB = "main", "sub"
-VIEWER = "viewer"
 
 TRACES_KEPT = 8  #: starts remembered per channel
 EXPECT_S = 30.0  #: how long after a 0x9101 its connection may come
@@ -73,7 +72,8 @@ class LiveChannel:
     def __init__(self, owner: Live, key: StreamKey) -> None:
         self.key = key
         self.state = State.IDLE
-        self.leases: dict[Lease, None] = {}  #: of those who wait, too; the first first: its purpose is what a stream's data is spent for
+        self.leases = Leases()  #: of those who wait, too
+        self.waiting = Waiting(self, owner.clock)
         self.trace: Trace | None = None  #: of the present or last start
         self.traces: deque[Trace] = deque(maxlen=TRACES_KEPT)
         self.asked_stream = ""  #: "main" or "sub" of the last 0x9101 or switch; "" = never asked
@@ -81,7 +81,6 @@ class LiveChannel:
         self.asked_type = AvDataType.AUDIO_VIDEO
         self.attempts = 0  #: 0x9101s of this start
         self._owner = owner
-        self._waiters: list[Waiter] = []
         self._timer = StateTimer(owner.clock)
         self._expected: Expected | None = None
         self._told = ""  #: address and port named in the last 0x9101
@@ -100,11 +99,6 @@ class LiveChannel:
         """The hub's stream, if there is one."""
         return self._owner.registry.get(self.key)
 
-    @property
-    def waiting(self) -> int:
-        """How many wait for the first picture."""
-        return len(self._waiters)
-
     def _terminal(self) -> Terminal | None:
         terminal = self._owner.terminals.get(self.key.sim)
         return terminal if terminal is not None and terminal.online else None
@@ -113,38 +107,12 @@ class LiveChannel:
         stream = self.stream()
         return stream is not None and stream.source is not None
 
-    def wanted(self) -> str:
-        """The stream type that the leases come to: the main stream while anybody wants it, unless a player needs the other one (``other_stream``)."""
-        needed = self.needed()
-        wishes = {lease.wants for lease in self.leases if not lease.needs and not (needed and lease.purpose == VIEWER)}
-        if needed and not wishes & {MAIN, SUB}:
-            return needed
-        if MAIN in wishes:
-            return MAIN
-        return SUB if SUB in wishes else self.asked_stream or SUB
-
-    def needed(self) -> str:
-        """The stream that a player has, or is to have, since it is H.264; "" = none has."""
-        return next((lease.needs for lease in self.leases if lease.needs), "")
-
-    def content_without(self, lease: Lease) -> str:
-        """Who has what runs and can show it, in words; "" = nobody but this one and others like it."""
-        others = Counter(one.purpose for one in self.leases if one is not lease and not one.needs and (one.codec != "h264" or one.stream is not None))
-        return ", ".join(f"{count} {purpose}{'s' if count > 1 else ''}" for purpose, count in sorted(others.items()))
-
-    def _wanted_type(self) -> AvDataType:
-        picture_alone = bool(self.leases) and all(lease.media == "v" for lease in self.leases)
-        return AvDataType.VIDEO if picture_alone else AvDataType.AUDIO_VIDEO
-
     # ---- acquire and release ----------------------------------------------------------------------------------------------
 
     def acquire(self, lease: Lease, timeout_s: float, watch: Watcher | None = None) -> Deferred[Lease]:
         """Fires when a viewer of that lease would get a picture; fails with StartFailed. Cancelling it releases the lease."""
-        deferred: Deferred[Lease] = Deferred(lambda _: self._give_up(waiter))
-        waiter = Waiter(lease, deferred, self.now(), watch)
-        self.leases[lease] = None
-        self._waiters.append(waiter)
-        waiter.call = self._owner.clock.callLater(timeout_s, self._expire, waiter)
+        self.leases.add(lease)
+        waiter = self.waiting.join(lease, timeout_s, watch)
         if self.state is State.STOPPING:
             self._drop_source("wanted again")
         if self.state is State.LINGERING:
@@ -162,18 +130,18 @@ class LiveChannel:
             else:
                 self._tell("stream.not_found", who=lease.who, purpose=lease.purpose)
                 self._start(lease)
-        if waiter in self._waiters:
+        if waiter in self.waiting:
             if self.state is State.REQUESTING:
                 lease.trace = self.trace
                 if watch is not None and self.trace is not None:
                     self.trace.watch(watch)
-            self._wait(waiter)
+            self.waiting.look(waiter, self.stream())
             self._arbitrate()
-        return deferred
+        return waiter.deferred
 
     def release(self, lease: Lease) -> None:
         """A lease is no longer wanted."""
-        self._drop(lease)
+        self.leases.drop(lease)
         self._tell_viewer(lease, "viewer.ended")
         if self.leases:
             self._arbitrate()
@@ -182,14 +150,9 @@ class LiveChannel:
                 self._tell("stream.unwatched")
             self._unwanted()
 
-    def _drop(self, lease: Lease) -> None:
-        self.leases.pop(lease, None)
-
     def step_down(self, but: Sequence[str]) -> None:
         """The sub stream must do for all, except for these purposes."""
-        for lease in self.leases:
-            if lease.purpose not in but and lease.wants != SUB:
-                lease.wants = SUB
+        self.leases.step_down(but)
         self._arbitrate()
 
     def _tell(self, event: str, **fields: object) -> None:
@@ -198,11 +161,6 @@ class LiveChannel:
     def _tell_viewer(self, lease: Lease, event: str) -> None:
         if lease.purpose == VIEWER and lease.stream is not None:
             self._tell(event, who=lease.who, peer=lease.peer)
-
-    def _give_up(self, waiter: Waiter) -> None:
-        """The one who waited went away."""
-        self._forget_waiter(waiter)
-        waiter.lease.release()
 
     def _unwanted(self) -> None:
         """Nobody wants it any more."""
@@ -215,35 +173,16 @@ class LiveChannel:
 
     # ---- those who wait -----------------------------------------------------------------------------------------------------
 
-    def _wait(self, waiter: Waiter) -> None:
-        stream = self.stream()
-        if stream is None or stream.source is None or waiter.ready is not None:
-            return
-        left = waiter.began + 86400.0 - self.now()  # the waiter's own time limit is shorter and decides
-        waiter.ready = ready = stream.wait_ready(waiter.lease.media, left)
-        ready.addCallbacks(lambda _: self._ready(waiter), lambda failure: self._not_ready(waiter, failure))
-
-    def _ready(self, waiter: Waiter) -> None:
-        stream = self.stream()
-        waiter.ready = None
-        if waiter not in self._waiters or stream is None:
-            return
-        lease = waiter.lease
-        lease.stream = stream
+    def ready(self, lease: Lease, stream: Stream) -> None:
+        """The picture that it waited for is there."""
         if self.trace is not None and lease.trace is self.trace:
             self.trace.mark(FIRST_KEY_FRAME, self.now(), "" if stream.first_key_frame else "sound only")
             self.trace.failure = ""  # of somebody who waited less long
-        self._forget_waiter(waiter)
         self._tell_viewer(lease, "viewer.began")
-        waiter.deferred.callback(lease)
 
-    def _not_ready(self, waiter: Waiter, failure: Failure) -> Failure | None:
-        waiter.ready = None
-        return None if isinstance(failure.value, NotReadyError | CancelledError) else failure
-
-    def _expire(self, waiter: Waiter) -> None:
-        waiter.call = None
-        self._fail(waiter, self._diagnose(waiter))
+    def expired(self, waiter: Waiter) -> None:
+        """It has waited long enough."""
+        self.waiting.fail(waiter, self._diagnose(waiter))
         if self.leases:
             return
         if self.state is State.REQUESTING:
@@ -251,37 +190,20 @@ class LiveChannel:
         else:
             self._unwanted()
 
-    def _fail(self, waiter: Waiter, problem: StartFailed) -> None:
-        self._forget_waiter(waiter)
-        self._drop(waiter.lease)
-        waiter.lease.end(problem.code)
+    def failed(self, lease: Lease, problem: StartFailed) -> None:
+        """What it waited for will not come."""
+        self.leases.drop(lease)
+        lease.end(problem.code)
         if problem.trace is not None and not problem.trace.failure:
             problem.trace.failure = problem.code
         self._owner.failed(self.key, problem)
-        waiter.deferred.errback(problem)
-
-    def _fail_all(self, problem: StartFailed) -> None:
-        for waiter in list(self._waiters):
-            self._fail(waiter, problem)
 
     def _end_all(self, why: str) -> None:
         """Nobody has it any more, whether they still waited or not."""
-        self._fail_all(failures.ended(self.key.sim, self.key.channel, why, self.trace))
-        for lease in list(self.leases):
-            self._drop(lease)
+        self.waiting.fail_all(failures.ended(self.key.sim, self.key.channel, why, self.trace))
+        for lease in self.leases:
+            self.leases.drop(lease)
             lease.end(why)
-
-    def _forget_waiter(self, waiter: Waiter) -> None:
-        if waiter in self._waiters:
-            self._waiters.remove(waiter)
-        if waiter.call is not None:
-            waiter.call.cancel()
-            waiter.call = None
-        ready, waiter.ready = waiter.ready, None
-        if ready is not None:
-            ready.cancel()
-        if waiter.watch is not None and waiter.lease.trace is not None and waiter.lease.stream is None:
-            waiter.lease.trace.unwatch(waiter.watch)
 
     def _diagnose(self, waiter: Waiter) -> StartFailed:
         """At which hop did it stop?"""
@@ -311,7 +233,7 @@ class LiveChannel:
 
     def _new_trace(self, lease: Lease | None) -> Trace:
         purpose = lease.purpose if lease is not None else "recovery"
-        trace = Trace(self.key.sim, self.key.channel, self.now(), self._owner.wall(), self.wanted(), purpose, self._owner.hop_times)
+        trace = Trace(self.key.sim, self.key.channel, self.now(), self._owner.wall(), self.leases.wanted(self.asked_stream), purpose, self._owner.hop_times)
         self.trace = trace
         self.traces.append(trace)
         return trace
@@ -346,7 +268,7 @@ class LiveChannel:
             problem = failures.no_address(self.key.sim, trace) if not told.host else failures.no_media_port(self.key.sim, trace)
             self._timer.cancel()
             self.state = State.IDLE
-            self._fail_all(problem)
+            self.waiting.fail_all(problem)
             return
         self._told = f"{told.host}:{told.tcp_port or told.udp_port}"
         self._expected = self._owner.admission.expect(self.key, terminal.link.wire.host, EXPECT_S, trace)
@@ -356,10 +278,10 @@ class LiveChannel:
             trace.note(f"asked again, attempt {self.attempts + 1}", self.now())
         self.attempts += 1
         self._asks += 1
-        self.asked_stream = self.wanted()
+        self.asked_stream = self.leases.wanted(self.asked_stream)
         self.switching = False
         self._overrule()
-        self.asked_type = self._wanted_type()
+        self.asked_type = self.leases.data_type()
         trace.stream = self.asked_stream
         request = RealtimeAvRequest(
             server_ip=told.host,
@@ -405,7 +327,7 @@ class LiveChannel:
         self._owner.admission.forget(self.key)
         stream = self.stream()
         self.state = State.IDLE
-        self._fail_all(problem)
+        self.waiting.fail_all(problem)
         if stream is not None and self.state is State.IDLE:
             stream.end(problem.message)
 
@@ -440,8 +362,7 @@ class LiveChannel:
             if not self.leases:
                 self.asked_stream = ""
                 self._unwanted()
-        for waiter in list(self._waiters):
-            self._wait(waiter)
+        self.waiting.look_all(stream)
 
     def picture_came(self, detail: str) -> None:
         """The first key frame of a source, or its first sound where there is no picture."""
@@ -458,7 +379,7 @@ class LiveChannel:
         """The source's connection is gone."""
         stream = self.stream()
         if self.state is State.RUNNING and self.leases:
-            trace = self.trace if self._waiters and self.trace is not None else self._new_trace(None)
+            trace = self.trace if self.waiting and self.trace is not None else self._new_trace(None)
             trace.note(f"the media connection was lost: {cause}", self.now())
             self.state = State.REQUESTING
             self._recovery = 1
@@ -472,15 +393,17 @@ class LiveChannel:
 
     def stream_ended(self, cause: str) -> None:
         """The hub's stream is over, by our doing or because its source did not come back in time."""
-        for lease in [lease for lease in self.leases if lease.stream is not None]:
-            self._drop(lease)
+        for lease in self.leases:
+            if lease.stream is None:
+                continue
+            self.leases.drop(lease)
             self._tell_viewer(lease, "viewer.ended")
             lease.end(cause)
         if self._started:
             self._started = False
             log.info("{key} ended: {cause}", key=str(self.key), cause=cause)
             self._tell("stream.ended", reason=cause)
-        if self._waiters and self.state in (State.REQUESTING, State.RUNNING):
+        if self.waiting and self.state in (State.REQUESTING, State.RUNNING):
             if self.state is State.RUNNING:
                 self._ask()
             return
@@ -516,12 +439,11 @@ class LiveChannel:
         """Make what runs what is wanted, where it can be told to the terminal."""
         if self.state is not State.RUNNING or not self.leases or self._terminal() is None:
             return
-        if self.asked_stream and self.asked_type is AvDataType.VIDEO and self._wanted_type() is AvDataType.AUDIO_VIDEO:
+        if self.asked_stream and self.asked_type is AvDataType.VIDEO and self.leases.data_type() is AvDataType.AUDIO_VIDEO:
             self.restart("sound is wanted too")
             return
-        explicit = any(lease.wants or lease.needs for lease in self.leases)
-        want = self.wanted()
-        if want == self.asked_stream or not explicit:
+        want = self.leases.wanted(self.asked_stream)
+        if want == self.asked_stream or self.leases.indifferent():
             return
         self.asked_stream = want
         self.switching = True
@@ -537,11 +459,13 @@ class LiveChannel:
 
     def _overrule(self) -> None:
         """End those who cannot show what will come."""
-        for lease in [lease for lease in self.leases if lease.needs not in ("", self.asked_stream)]:
+        for lease in self.leases:
+            if lease.needs in ("", self.asked_stream):
+                continue
             if lease.stream is None:
                 lease.needs = ""  # it waits still, and is asked again when the picture is there
                 continue
-            self._drop(lease)
+            self.leases.drop(lease)
             self._tell_viewer(lease, "viewer.ended")
             lease.end(f"the {self.asked_stream} stream is needed, and it is not H.264")
 

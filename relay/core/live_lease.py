@@ -1,14 +1,11 @@
-"""A reference to a live channel, and somebody who waits for one."""
+"""A reference to a live channel: somebody's wish for it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Protocol
 
-from twisted.internet.defer import Deferred
-
-from relay.core.trace import FIRST_BYTE, Trace, Watcher
-from relay.hub.merge import DelayedCall
+from relay.core.trace import FIRST_BYTE, Trace
 from relay.hub.stream import Stream
 from relay.identity import StreamKey
 
@@ -80,17 +77,3 @@ class Lease:
         self._tell_over()
         if self.on_ended is not None:
             self.on_ended(cause)
-
-
-class Waiter:
-    """Somebody who waits for the first picture."""
-
-    __slots__ = ("began", "call", "deferred", "lease", "ready", "watch")
-
-    def __init__(self, lease: Lease, deferred: Deferred[Lease], began: float, watch: Watcher | None) -> None:
-        self.lease = lease
-        self.deferred = deferred
-        self.began = began  #: monotonic
-        self.watch = watch
-        self.call: DelayedCall | None = None  #: its time limit
-        self.ready: Deferred[None] | None = None  #: the hub's, once there is a stream

@@ -7,7 +7,7 @@
                                               └→ that is H.265 too, or does not come: 415 with what was tried
 
 Main and sub stream of a channel cannot come side by side: packets of JT/T 1078 name the SIM and the channel and no stream. So one of them runs, and
-who may change it is settled by rank (``LiveChannel.wanted``):
+who may change it is settled by rank (``Leases.wanted``):
 
     superiors, recorders, pushes, API: a stream by name    it is theirs; players that need the other one are ended with a word
     players that need H.264                                the stream that is H.264
@@ -25,9 +25,10 @@ from collections.abc import Callable
 
 from twisted.internet.defer import Deferred
 
-from relay.core.live import LIVE, MAIN, SUB, Live, State
-from relay.core.live_channel import LiveChannel
+from relay.core.live import LIVE, Live
+from relay.core.live_channel import LiveChannel, State
 from relay.core.live_lease import Lease
+from relay.core.live_leases import MAIN, SUB
 from relay.core.quirks import TERMINAL, Quirks
 from relay.core.state_timer import StateTimer
 from relay.errors import RelayError
@@ -166,7 +167,7 @@ class OtherStreams:
             return "asking for its other stream is switched off (video.other_stream)"
         if not self.live.terminals.is_online(key.sim):
             return "its other stream cannot be asked for: its signalling link is down"
-        others = machine.content_without(lease)
+        others = machine.leases.content_without(lease)
         if others:
             return f"its other stream ({kind}) is not asked for while others have this one ({others})"
         seen = self._seen.get((key, kind))
@@ -181,7 +182,7 @@ class OtherStreams:
         """For a player that shows H.264 only: the stream it is to be given from the beginning, as far as that is known; "" = as anybody else."""
         if not self._on or self._transcodes():
             return ""
-        needed = machine.needed()
+        needed = machine.leases.needed()
         if needed:
             return needed
         kind = wants or SUB

@@ -18,7 +18,10 @@ from twisted.internet.defer import Deferred
 
 from relay.core.alias import Resolver
 from relay.core.hooks import Permit
-from relay.core.live import MAIN, SUB, Lease, Live, StartFailed
+from relay.core.live import Live
+from relay.core.live_failure import StartFailed
+from relay.core.live_lease import Lease
+from relay.core.live_leases import MAIN, SUB
 from relay.core.other_stream import OtherStreamError
 from relay.core.quota import Quota
 from relay.core.tokens import Signer, TokenError

@@ -25,7 +25,9 @@ from twisted.python.failure import Failure
 
 from relay.core.alias import Resolver
 from relay.core.events import Events
-from relay.core.live import Lease, Live, StartFailed
+from relay.core.live import Live
+from relay.core.live_failure import StartFailed
+from relay.core.live_lease import Lease
 from relay.core.terminal_state import Terminal
 from relay.core.terminals import Terminals
 from relay.errors import RelayError

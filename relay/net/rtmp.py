@@ -23,7 +23,8 @@ from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from relay.core.live import Lease, StartFailed
+from relay.core.live_failure import StartFailed
+from relay.core.live_lease import Lease
 from relay.core.play import Wish, wish
 from relay.errors import ProtocolError
 from relay.hub.formats import UnsupportedTrackError

@@ -9,7 +9,9 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from relay.core.events import iso_time
-from relay.core.live import Lease, Live, StartFailed
+from relay.core.live import Live
+from relay.core.live_failure import StartFailed
+from relay.core.live_lease import Lease
 from relay.core.tokens import Signer
 from relay.hub.registry import Registry
 from relay.identity import StreamKey, phone_key

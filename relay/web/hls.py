@@ -27,7 +27,7 @@ from twisted.internet.error import AlreadyCalled, AlreadyCancelled
 from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
-from relay.core.live import Lease
+from relay.core.live_lease import Lease
 from relay.hub.formats import OutputFormat
 from relay.hub.poller import SegmentsError, SegmentViewer
 from relay.hub.segments import SegmentOutput

@@ -31,7 +31,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from relay.core.hooks import Permit
-from relay.core.live import Lease
+from relay.core.live_lease import Lease
 from relay.core.other_stream import OtherStreamError
 from relay.core.playback_session import AT_ITS_END
 from relay.core.quota import Quota

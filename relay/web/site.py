@@ -17,7 +17,8 @@ from relay.core.events import Events
 from relay.core.hooks import Hooks, Permit
 from relay.core.inspector import Inspector
 from relay.core.link import RequestError
-from relay.core.live import Live, StartFailed
+from relay.core.live import Live
+from relay.core.live_failure import StartFailed
 from relay.core.orders import Orders
 from relay.core.other_stream import OtherStreams
 from relay.core.playback import Playbacks

@@ -10,7 +10,9 @@ from twisted.internet.defer import CancelledError
 from relay.codec.frame import AUDIO, VIDEO, AudioConfig, Frame, VideoConfig
 from relay.core.admission import Admission, host_of
 from relay.core.alias import Resolver, split_color
-from relay.core.live import Live, MediaPorts, StartFailed, State
+from relay.core.live import Live, MediaPorts
+from relay.core.live_channel import State
+from relay.core.live_failure import StartFailed
 from relay.core.live_lease import Lease
 from relay.core.live_stop import Judgement, StopWatch
 from relay.hub.formats import Options
@@ -724,7 +726,7 @@ def test_it_ends_when_the_terminal_does_not_come_back(site, device):
     assert len(asked) >= 2
     assert len(wish.ended) == 1
     assert site.state() is State.IDLE
-    assert site.live.channel(SIM, 1).leases == {}
+    assert not site.live.channel(SIM, 1).leases
 
 
 def test_it_comes_back_while_somebody_new_waits(site, device):
@@ -791,7 +793,8 @@ def test_no_wish_is_content_with_what_runs(site, device):
     main.release()
     assert switches(device) == []
     assert any_one.lease is not None
-    assert site.live.channel(SIM, 1).wanted() == "main"
+    machine = site.live.channel(SIM, 1)
+    assert machine.leases.wanted(machine.asked_stream) == "main"
 
 
 def test_no_wish_gets_the_sub_stream_of_an_idle_channel_whatever_ran_before(site, device):

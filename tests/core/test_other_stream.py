@@ -9,7 +9,7 @@ import pytest
 from twisted.internet.defer import Deferred
 
 from relay.codec.frame import VIDEO, Frame
-from relay.core.live import State
+from relay.core.live_channel import State
 from relay.core.live_failure import StartFailed
 from relay.core.live_lease import Lease
 from relay.core.other_stream import SWITCH_S, OtherStreamError, OtherStreams

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from relay.core.live import StartFailed
+from relay.core.live_failure import StartFailed
 from relay.core.play import Plays, wish
 from relay.core.tokens import Signer
 from relay.hub.formats import OutputFormat

@@ -11,7 +11,7 @@ from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 from twisted.internet.testing import StringTransport
 
-from relay.core.live import StartFailed
+from relay.core.live_failure import StartFailed
 from relay.core.play import Wish
 from relay.mux import amf0
 from relay.net.rtmp import ABORT_S, LINGER_S, PING_S, SILENT_S, RtmpProtocol, RtmpServer

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from relay.codec.frame import VIDEO, Frame
-from relay.core.live import State
+from relay.core.live_channel import State
 from relay.core.quality import QualityWatch
 from relay.identity import StreamKey
 from relay.jt808.messages.general import TerminalGeneralResponse

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from relay.codec.frame import VIDEO, Frame, VideoConfig
-from relay.core.live import State
+from relay.core.live_channel import State
 from relay.hub.stream import Stream
 from relay.web import hls
 from relay.web.server import redact

@@ -10,7 +10,7 @@ import pytest
 from twisted.internet.error import ConnectionLost
 from twisted.python.failure import Failure
 
-from relay.core.live import State
+from relay.core.live_channel import State
 from relay.identity import StreamKey
 from relay.web.connection import CLOSE_S, PING_S, UNASKED_BYTES
 from relay.web.websocket import Opcode, frame

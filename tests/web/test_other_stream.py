@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from relay.core.live import State
+from relay.core.live_channel import State
 from relay.core.other_stream import OtherStreams
 from tests.web import test_hls as hls
 from tests.web.support import MemoryTransport, parse
