@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from relay.core.events import iso_time
@@ -13,6 +12,7 @@ from relay.core.live import Live
 from relay.core.live_failure import StartFailed
 from relay.core.live_lease import Lease
 from relay.core.tokens import Signer
+from relay.hub.merge import Clock, DelayedCall
 from relay.hub.registry import Registry
 from relay.identity import StreamKey, phone_key
 from relay.settings import Auth
@@ -20,7 +20,6 @@ from relay.web.models import LiveStart, LiveStarted, Play, PlayQuery, Token, Tok
 from relay.web.names import Names
 from relay.web.problem import Problem, refuse_newlines
 from relay.web.router import Call, Permission, Route
-from relay.web.server import Clock
 from relay.web.urls import PlayAddresses
 
 _log = Logger(namespace="relay.web")
@@ -51,7 +50,7 @@ class LiveApi:
         self._auth = auth
         self._clock = clock
         self._wall = wall
-        self._holds: dict[StreamKey, tuple[Lease, IDelayedCall]] = {}
+        self._holds: dict[StreamKey, tuple[Lease, DelayedCall]] = {}
 
     def routes(self) -> Iterable[Route]:
         """The lines of the table."""

@@ -30,8 +30,8 @@ from relay.web.api_compat import PREFIX
 from relay.web.api_srs import PREFIX as SRS
 from relay.web.names import Names
 from relay.web.problem import Problem
+from relay.web.request import Request
 from relay.web.router import Call, Permission, Principal, query_of
-from relay.web.server import Request
 
 MEDIA = "media"  #: the role of who holds a media token
 COOKIE = "jt1078relay"

@@ -18,7 +18,8 @@ from twisted.internet import interfaces
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from relay.web.server import Request, Site, take_over
+from relay.web.request import Request
+from relay.web.server import Site, take_over
 from relay.web.websocket import NORMAL, TRY_AGAIN, Message, Opcode, Reader, Violation, close_frame, frame
 
 QUEUE_BYTES = 262144  #: what may wait for a client that does not read: a page that opens gets at most 500 recent events of some 300 bytes

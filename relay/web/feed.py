@@ -19,8 +19,8 @@ from relay.settings import Http
 from relay.web.auth import check_origin
 from relay.web.connection import PING_S, Connection, SinkMaker, WebSocket
 from relay.web.problem import Problem
+from relay.web.request import Request
 from relay.web.router import TAKEN, Call, Headers
-from relay.web.server import Request
 from relay.web.websocket import GOING_AWAY, accept
 
 

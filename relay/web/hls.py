@@ -24,11 +24,11 @@ from typing import Literal
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import AlreadyCalled, AlreadyCancelled
-from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
 from relay.core.live_lease import Lease
 from relay.hub.formats import OutputFormat
+from relay.hub.merge import Clock, DelayedCall
 from relay.hub.poller import SegmentsError, SegmentViewer
 from relay.hub.segments import SegmentOutput
 from relay.hub.viewer import Who
@@ -37,7 +37,7 @@ from relay.web.media import Holder, Media, MediaQuery, log_end, peer_of
 from relay.web.pieces import Filed, Shelf
 from relay.web.problem import PHRASES, Problem
 from relay.web.router import Answer, Call, Permission, Route, query_of
-from relay.web.server import Clock, Later
+from relay.web.short import Later
 
 SESSIONS_MAX = 20000  #: as many as connections: whoever holds a token can ask for one after the other
 FIRST_SEGMENT_S = 10.0  #: after the first key frame; it takes little more than ``hls.segment_s``
@@ -71,7 +71,7 @@ class Session:
         self.lease = lease
         self.output = output
         self.viewer = viewer
-        self.call: IDelayedCall | None = None  #: forgets it after the stream's end
+        self.call: DelayedCall | None = None  #: forgets it after the stream's end
 
 
 class Hls:

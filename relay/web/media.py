@@ -46,8 +46,8 @@ from relay.web.auth import Authenticator
 from relay.web.connection import CLOSE_S, PING_S, Connection, SinkMaker, WebSocket
 from relay.web.names import Names
 from relay.web.problem import PHRASES, Problem
+from relay.web.request import Request
 from relay.web.router import TAKEN, Answer, Call, Permission, Route
-from relay.web.server import Request
 from relay.web.websocket import GOING_AWAY, NORMAL, POLICY, Opcode, accept, close_frame, frame
 
 _log = Logger(namespace="relay.web")

@@ -23,6 +23,7 @@ from relay.core.bridge import MEDIA, Bridge, Permit, Streaming, Wanted
 from relay.core.live_failure import StartFailed
 from relay.core.live_lease import Lease
 from relay.hub.formats import OutputFormat, UnsupportedTrackError
+from relay.hub.merge import Clock
 from relay.hub.stream import StreamState
 from relay.hub.viewer import Viewer, Who
 from relay.settings import Http
@@ -30,7 +31,8 @@ from relay.web.api_live import start_problem
 from relay.web.connection import Connection, SinkMaker
 from relay.web.media import log_end, peer_of
 from relay.web.problem import Problem
-from relay.web.server import Clock, Request, Site
+from relay.web.request import Request
+from relay.web.server import Site
 
 _log = Logger(namespace="relay.web")
 

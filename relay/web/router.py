@@ -33,7 +33,7 @@ from twisted.python.failure import Failure
 from relay.errors import UsageError
 from relay.settings import Http, tiles_origin
 from relay.web.problem import Problem
-from relay.web.server import Request
+from relay.web.request import Request
 
 _log = Logger(namespace="relay.web")
 

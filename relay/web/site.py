@@ -37,6 +37,7 @@ from relay.core.uploads import UploadError, Uploads
 from relay.core.videos import Videos
 from relay.core.views import Views
 from relay.errors import RelayError
+from relay.hub.merge import Clock
 from relay.hub.registry import Registry
 from relay.settings import Settings
 from relay.store.errors import StoreError
@@ -80,7 +81,7 @@ from relay.web.pages import Page, Pages
 from relay.web.pictures import Pictures
 from relay.web.problem import Problem
 from relay.web.router import Headers, Permission, Route, Router
-from relay.web.server import Clock, Site
+from relay.web.server import Site
 from relay.web.urls import PlayAddresses
 
 

@@ -10,7 +10,7 @@ from relay.core.tokens import Signer
 from relay.identity import StreamKey
 from relay.settings import Auth, Http, Rtmp
 from relay.web.models import Play, PlayQuery, PlayUrls
-from relay.web.server import Request
+from relay.web.request import Request
 
 
 class PlayAddresses:

@@ -33,7 +33,7 @@ from typing import Final, NamedTuple
 
 from relay.errors import ProtocolError
 from relay.web.problem import Problem
-from relay.web.server import Request
+from relay.web.request import Request
 
 MESSAGE_BYTES = 65536  #: what a client may send in one message; our pages send a few hundred
 REASON_BYTES = 123  #: RFC 6455 5.5: a control frame has at most 125, two of which are the code

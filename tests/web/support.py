@@ -16,8 +16,9 @@ from twisted.python.failure import Failure
 
 from relay.settings import Http
 from relay.web.problem import Problem
+from relay.web.request import Request
 from relay.web.router import ANYBODY, ROLES, Call, Permission, Principal, Route, Router
-from relay.web.server import Request, Site
+from relay.web.server import Site
 
 
 class Response(NamedTuple):

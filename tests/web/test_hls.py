@@ -11,7 +11,7 @@ from relay.codec.frame import VIDEO, Frame, VideoConfig
 from relay.core.live_channel import State
 from relay.hub.stream import Stream
 from relay.web import hls
-from relay.web.server import redact
+from relay.web.request import redact
 from tests.web.support import MemoryTransport, Response, parse
 from tests.web.world import H264, H265, PHONE, Relay, sound
 

@@ -12,7 +12,8 @@ from twisted.internet.interfaces import IProtocolNegotiationFactory
 from twisted.internet.testing import StringTransport
 from twisted.web import http
 
-from relay.web.server import HEADER_LINES, LINE_BYTES, LINGER_S, Proxies, Request, redact, what_speaks
+from relay.web.request import Proxies, Request, redact
+from relay.web.server import HEADER_LINES, LINE_BYTES, LINGER_S, what_speaks
 from tests.web.support import Server, dial, listen, parse, parse_all, request
 
 

@@ -14,7 +14,8 @@ from twisted.internet.task import deferLater
 
 from relay.settings import Http
 from relay.web.pieces import send_all
-from relay.web.server import Request, Site
+from relay.web.request import Request
+from relay.web.server import Site
 from tests.web.support import Server, parse_all, request
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"
