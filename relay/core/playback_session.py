@@ -486,6 +486,7 @@ class Playback:
             self.finish(why)
             return
         self.ended = why
+        self._position = self.position
         self.state = State.STOPPING
         self._end_leases(why)
         self._stopping.begin(self.now(), stream.packets)
@@ -533,6 +534,7 @@ class Playback:
         if self._again is not None:
             self._again.cancel()
             self._again = None
+        self._position = self.position
         self.state = State.ENDED
         self.ended = cause
         self._owner.admission.forget(self.key)

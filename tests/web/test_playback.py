@@ -188,6 +188,15 @@ def test_a_paused_playback_with_a_viewer_waits_as_long_as_it_takes(site: Site) -
     assert view["position"] == "2026-11-21T09:30:00+08:00"
 
 
+def test_one_that_is_over_stays_where_it_was(site: Site) -> None:
+    view, _ = site.running()
+    site.clock.advance(3.0)
+    site.api("DELETE", f"/playbacks/{view['id']}", expect=204)
+    site.clock.pump([1.0] * 5)
+    told = site.api("GET", f"/playbacks/{view['id']}")
+    assert (told["state"], told["position"]) == ("ended", "2026-11-21T09:00:03+08:00")
+
+
 def test_a_control_that_is_refused_changes_nothing(site: Site) -> None:
     view, _ = site.running()
     _, problem = site.control(view["id"], expect=409, result=3, action="rewind")
