@@ -28,7 +28,8 @@ from relay.core.events import Events, iso_time
 from relay.core.live import Live
 from relay.core.live_failure import StartFailed
 from relay.core.live_lease import Lease
-from relay.core.playback import Playback, Playbacks
+from relay.core.playback import Playbacks
+from relay.core.playback_session import Playback
 from relay.core.time_passwords import CROSS_DOMAIN, Grant
 from relay.core.trace import REQUESTED
 from relay.hub.merge import Clock, DelayedCall

@@ -26,8 +26,8 @@ from relay.core.bridge import LIVE, PLAYBACK, Bridge, Permit, Refusal
 from relay.core.events import BEIJING, Event
 from relay.core.link import RefusedError, RequestError, TerminalOfflineError
 from relay.core.live_failure import StartFailed
-from relay.core.playback import Playback, Wish
-from relay.core.playback_session import KEYFRAMES, PAUSE, RESUME, REWIND, SEEK, SPEED
+from relay.core.playback_session import Playback
+from relay.core.playhead import KEYFRAMES, PAUSE, RESUME, REWIND, SEEK, SPEED, Wish
 from relay.core.recordings import Recordings
 from relay.core.stored import Criteria, wire_digits
 from relay.core.time_passwords import CROSS_DOMAIN, Grant

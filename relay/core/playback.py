@@ -1,7 +1,7 @@
 """Playback of what terminals have recorded: who plays what, on whose behalf, and what a terminal can do at the same time.
 
 ``Playbacks.start`` is the one way to one, for the API and for superiors (0x9A01) alike; ``acquire`` gives a viewer its reference. The machine of
-one session is ``playback_session``.
+one session is ``playback_session``, what is shown of the recording ``playhead``.
 
 0x9202 names the channel alone and media packets name no session either, so a channel of a terminal plays one recording at a time: a second start of
 it is a conflict, unless it says ``replace``. Other channels play beside it.
@@ -27,7 +27,8 @@ from relay.core.events import Events
 from relay.core.live import CHANNEL_MAX, Live, MediaPorts, told_address
 from relay.core.live_failure import StartFailed
 from relay.core.live_lease import Lease
-from relay.core.playback_session import PLAYBACK, Playback, Wish
+from relay.core.playback_session import PLAYBACK, Playback
+from relay.core.playhead import Wish
 from relay.core.terminal_state import Terminal
 from relay.core.terminals import Terminals
 from relay.core.trace import REQUESTED, Watcher
@@ -36,8 +37,6 @@ from relay.hub.registry import Registry, StreamEvent
 from relay.identity import StreamKey, phone_key
 from relay.jt808.messages.video import ResourceList
 from relay.settings import Media
-
-__all__ = ["Playback", "Playbacks", "Wish"]
 
 log = Logger()
 

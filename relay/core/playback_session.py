@@ -18,8 +18,7 @@ The signalling link may be lost while media comes: only controls fail then.
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import CancelledError, Deferred, fail
@@ -27,13 +26,15 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from relay.core import live_failure as failures
+from relay.core import playhead
 from relay.core.events import iso_time
 from relay.core.link import NoReplyError, RefusedError, RequestError, TerminalOfflineError
 from relay.core.live_failure import StartFailed
 from relay.core.live_lease import Lease
 from relay.core.live_stop import LOOK_S, Judgement, StopWatch
+from relay.core.playhead import PAUSE, SEEK, Playhead, Wish
 from relay.core.state_timer import StateTimer
-from relay.core.stored import Criteria, wire_digits
+from relay.core.stored import wire_digits
 from relay.core.terminal_state import Terminal, wire_time
 from relay.core.trace import ANSWERED, FIRST_KEY_FRAME, REQUESTED, SENT, Trace, Watcher
 from relay.hub.merge import DelayedCall
@@ -41,7 +42,7 @@ from relay.hub.opening import NotReadyError
 from relay.hub.stream import Stream
 from relay.identity import StreamKey
 from relay.jt808.messages.base import Body
-from relay.jt808.messages.video import NO_TIME, MediaType, PlaybackControl, PlaybackControlCode, PlaybackMode, PlaybackRequest, ResourceList
+from relay.jt808.messages.video import ResourceList
 
 if TYPE_CHECKING:
     from relay.core.playback import Playbacks
@@ -57,12 +58,6 @@ BESIDE_S = 5.0  #: live and playback of a channel side by side for so long: this
 CLOSED_BY_TERMINAL = "connection closed by the terminal"  #: as ``net.peerlog`` words it; a connection that is reset was lost
 AT_ITS_END = "the recording is at its end"
 
-#: speeds that the standard has, and their codes
-SPEEDS = {1: 1, 2: 2, 4: 3, 8: 4, 16: 5}
-
-PAUSE, RESUME, SPEED, KEYFRAMES, REWIND, SEEK = "pause", "resume", "speed", "keyframes", "rewind", "seek"
-ACTIONS = (PAUSE, RESUME, SPEED, KEYFRAMES, REWIND, SEEK)
-
 
 class State(enum.Enum):
     """See the module's table."""
@@ -72,15 +67,6 @@ class State(enum.Enum):
     PAUSED = "paused"
     STOPPING = "stopping"
     ENDED = "ended"
-
-
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """What is to be played: the recordings of a span, and how."""
-
-    criteria: Criteria = field(default_factory=lambda: Criteria(media_type=MediaType.AUDIO_VIDEO))
-    mode: int = PlaybackMode.NORMAL
-    speed: int = 1  #: 1, 2, 4, 8, 16; for fast forward and rewind
 
 
 class Playback:
@@ -93,8 +79,7 @@ class Playback:
         self.who = who
         self.state = State.REQUESTING
         self.ended = ""  #: why it is over
-        self.mode = {PlaybackMode.KEYFRAME_REWIND: REWIND, PlaybackMode.KEYFRAMES: KEYFRAMES}.get(PlaybackMode(wish.mode), "normal")
-        self.speed = wish.speed if wish.mode in (PlaybackMode.FAST_FORWARD, PlaybackMode.KEYFRAME_REWIND) else 1
+        self.head = Playhead(wish)
         self.leases: set[Lease] = set()
         self.recordings: list[Any] = []  #: of the 0x1205 that answered, if one did
         self.trace = Trace(key.sim, key.channel, owner.clock.seconds(), owner.wall(), "", purpose)
@@ -112,8 +97,6 @@ class Playback:
         self._live_ended = False  #: live of the same channel, by the terminal or by us, while this was asked for
         self._stopping = StopWatch()
         self._played_at = 0.0  #: when the picture began, to find out about live beside it
-        self._position = _parse(wish.criteria.begin)  #: recorded time, as of
-        self._position_at = 0.0  #: this moment
 
     # ---- what is known ----------------------------------------------------------------------------------------------------
 
@@ -132,14 +115,6 @@ class Playback:
         """It was told to stop."""
         return self.state is State.STOPPING
 
-    @property
-    def position(self) -> datetime | None:
-        """The recorded time that is shown now, reckoned from the last start or seek, pauses and speeds left out; None while that is not known."""
-        if self._position is None or not self._position_at:
-            return self._position
-        moving = self.now() - self._position_at if self.state is State.PLAYING and self.mode != KEYFRAMES else 0.0
-        return self._position + timedelta(seconds=moving * self.speed * (-1 if self.mode == REWIND else 1))
-
     def now(self) -> float:
         """Monotonic seconds."""
         return self._owner.clock.seconds()
@@ -151,14 +126,14 @@ class Playback:
     def as_dict(self) -> dict[str, Any]:
         """In JSON's types."""
         stream = self.stream()
-        position = self.position
+        position = self.head.position(self.now())
         return {
             "id": self.id,
             "sim": self.key.sim,
             "channel": self.key.channel,
             "state": self.state.value,
-            "mode": self.mode,
-            "speed": self.speed,
+            "mode": self.head.mode,
+            "speed": self.head.speed,
             **self.wish.criteria.as_dict(),
             "position": wire_time(wire_digits(position)) if position is not None else None,
             "purpose": self.purpose,
@@ -202,12 +177,7 @@ class Playback:
             return  # the time limit decides
         host, tcp, udp = self._owner.told_address(terminal)
         self._owner.admission.expect(self.key, terminal.link.wire.host, self._timeout_s + 15.0, self.trace)
-        wish, criteria = self.wish, self.wish.criteria
-        request = PlaybackRequest(
-            server_ip=host, tcp_port=tcp, udp_port=udp, channel=self.key.channel, media_type=criteria.media_type, stream_type=criteria.stream_type,
-            storage_type=criteria.storage_type, playback_mode=wish.mode, playback_speed=SPEEDS[wish.speed] if self.mode == REWIND or wish.speed > 1 else 0,
-            start_time=criteria.begin, end_time=criteria.end if wish.mode != PlaybackMode.SINGLE_FRAME else NO_TIME,
-        )  # fmt: skip
+        request = self.wish.request(host, tcp, udp, self.key.channel)
         repeats = None if terminal.link.wire.transport == "udp" else 0
         asked = self._owner.terminals.request(self.key.sim, request, self._timeout_s, repeats, self._sent)
         self.trace.mark(SENT, self.now(), self._told)
@@ -284,7 +254,8 @@ class Playback:
         self.state = State.PLAYING
         if self._live_ended:
             self._owner.learnt(self.key.sim, False)
-        self._position_at = self._played_at = self.now()
+        self._played_at = self.now()
+        self.head.begin(self._played_at)
         self._timer.set(LOOK_S, self._look)
         log.info("{key}: channel {channel} of {sim} plays back: {codec} ({steps})", key=str(self.key), channel=self.key.channel,
                  sim=self.key.sim, codec=detail, steps=self.trace.describe())  # fmt: skip
@@ -382,16 +353,7 @@ class Playback:
         """Send a 0x9202 and wait for its 0x0001; fails with a RequestError. ``speed`` is for "speed" and "rewind", ``time`` for "seek"."""
         if self.state not in (State.PLAYING, State.PAUSED):
             return fail(StartFailed(409, "not_playing", f"Playback {self.id} is {self.state.value}.", "Wait until it plays.", REQUESTED))
-        codes = {
-            PAUSE: PlaybackControlCode.PAUSE, RESUME: PlaybackControlCode.START, KEYFRAMES: PlaybackControlCode.KEYFRAMES,
-            REWIND: PlaybackControlCode.KEYFRAME_REWIND, SEEK: PlaybackControlCode.SEEK,
-            SPEED: PlaybackControlCode.FAST_FORWARD if speed != 1 else PlaybackControlCode.START,
-        }  # fmt: skip
-        fast = action in (SPEED, REWIND) and codes[action] is not PlaybackControlCode.START
-        message = PlaybackControl(
-            channel=self.key.channel, playback_control=codes[action], playback_speed=SPEEDS[speed] if fast else 0,
-            seek_time=wire_digits(time) if action == SEEK else NO_TIME,
-        )  # fmt: skip
+        message = playhead.control(self.key.channel, action, speed, time)
         if action == SEEK:
             self._expect_jump()
         return self._owner.terminals.request(self.key.sim, message, timeout_s).addCallback(lambda _: self._controlled(action, speed, time))
@@ -406,24 +368,16 @@ class Playback:
     def _controlled(self, action: str, speed: int, time: datetime | None) -> Playback:
         if self.state not in (State.PLAYING, State.PAUSED):
             return self
-        self._position = self.position
-        if action == PAUSE:
-            self.state = State.PAUSED
-        else:
-            if action == SEEK:
-                self._position = _parse(wire_digits(time))
-            else:
-                self.mode = action if action in (KEYFRAMES, REWIND) else "normal"
-                self.speed = speed if action in (SPEED, REWIND) else 1
-                self._pace()
-            self.state = State.PLAYING
-        self._position_at = self.now()
+        self.head.change(action, speed, time, self.now())
+        if action not in (PAUSE, SEEK):
+            self._pace()
+        self.state = State.PAUSED if action == PAUSE else State.PLAYING
         stream = self.stream()
         if stream is not None:
             stream.paused = self.state is State.PAUSED
             stream.last_packet = self.now()  # silence counts from here
         self._timer.set(LOOK_S, self._look)
-        self._tell("playback.controlled", action=action, speed=self.speed, mode=self.mode)
+        self._tell("playback.controlled", action=action, speed=self.head.speed, mode=self.head.mode)
         return self
 
     def _pace(self) -> None:
@@ -431,7 +385,7 @@ class Playback:
         stream = self.stream()
         pace = getattr(stream.ingest, "pace", None) if stream is not None else None
         if pace is not None:
-            pace(self.speed != 1 or self.mode != "normal", self.now())
+            pace(self.head.uneven, self.now())
 
     # ---- its end -----------------------------------------------------------------------------------------------------------------
 
@@ -486,7 +440,7 @@ class Playback:
             self.finish(why)
             return
         self.ended = why
-        self._position = self.position
+        self.head.halt(self.now())
         self.state = State.STOPPING
         self._end_leases(why)
         self._stopping.begin(self.now(), stream.packets)
@@ -495,10 +449,7 @@ class Playback:
 
     def _say_end(self) -> None:
         self._stopping.say(self.now())
-        self._owner.terminals.request(self.key.sim, self._end_message(), repeats=0).addErrback(self._end_unanswered)
-
-    def _end_message(self) -> PlaybackControl:
-        return PlaybackControl(channel=self.key.channel, playback_control=PlaybackControlCode.END)
+        self._owner.terminals.request(self.key.sim, playhead.end(self.key.channel), repeats=0).addErrback(self._end_unanswered)
 
     def _end_unanswered(self, failure: Failure) -> Failure | None:
         if not isinstance(failure.value, RequestError):
@@ -534,12 +485,12 @@ class Playback:
         if self._again is not None:
             self._again.cancel()
             self._again = None
-        self._position = self.position
+        self.head.halt(self.now())
         self.state = State.ENDED
         self.ended = cause
         self._owner.admission.forget(self.key)
         if tell and self._terminal() is not None:
-            self._owner.terminals.send(self.key.sim, self._end_message())
+            self._owner.terminals.send(self.key.sim, playhead.end(self.key.channel))
         self._end_leases(cause)
         waiting, self._waiting = self._waiting, []
         for each in waiting:
@@ -564,10 +515,3 @@ class Playback:
 
     def _tell(self, name: str, **more: Any) -> None:
         self._owner.events.publish(name, id=self.id, sim=self.key.sim, channel=self.key.channel, **more)
-
-
-def _parse(digits: str) -> datetime | None:
-    try:
-        return datetime.strptime(digits, "%y%m%d%H%M%S")
-    except ValueError:
-        return None

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from relay.core.playback import Playback, Playbacks, Wish, no_session
+from relay.core.playback import Playbacks, no_session
+from relay.core.playback_session import Playback
+from relay.core.playhead import Wish
 from relay.core.recordings import Recordings
 from relay.core.stored import recording_of
 from relay.jt808.messages.video import PlaybackMode
