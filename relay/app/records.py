@@ -1,6 +1,6 @@
 """What is kept of terminals and of what people do: positions, alarms with their files and rules, the audit; and how long.
 
-    Terminals.watch_locations ─► Tracks ─► store
+    Learning.watch_locations ─► Tracks ─► store
                               └► Alarms ─► store, events ─► Rules ─► Attachments (0x9208) ─► attachments.port, files
                                                                  ├─► pictures (0x8801)
                                                                  └─► recorder
@@ -61,9 +61,9 @@ class Records:
         self.audit = audit
         self.positions = Tracks(store.positions, clock, time.time)
         self.alarms = Alarms(store.alarms, clock, events, time.time)
-        terminals.watch_locations(self.positions.came)
+        terminals.learning.watch_locations(self.positions.came)
         terminals.when_stored = self.positions.batch.then
-        terminals.watch_locations(self.alarms.came)
+        terminals.learning.watch_locations(self.alarms.came)
         self.rules = Rules(settings.rule, terminals, events, clock.seconds)
         self.alarms.watch(self.rules.alarm)
         self.pool = ThreadPool(minthreads=0, maxthreads=1, name="files")  # one: what is written to a file stays in order

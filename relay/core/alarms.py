@@ -104,7 +104,7 @@ class Alarms:
     # ---- reports --------------------------------------------------------------------------------------------------------
 
     def came(self, terminal: Terminal, location: Location, live: bool) -> None:
-        """A location was reported (``Terminals.watch_locations``)."""
+        """A location was reported (``Learning.watch_locations``)."""
         if self._waiting is None and terminal.sim not in self._lasting and (live or terminal.sim not in self._late) and not has_alarms(location):
             return
         if self._waiting is None:

@@ -1,7 +1,7 @@
-"""Who is online: one link per terminal, what each tells about itself, and requests that await replies.
+"""Who is online: one link per terminal, and requests that await replies.
 
-Who is let in is decided by ``gate``. A number counts as a terminal's own once it has authenticated: a second link with the same number
-takes the place of the first only then, and the first is closed with that for a cause.
+Who is let in is decided by ``gate``; what terminals tell about themselves is for ``learning``. A number counts as a terminal's own once it has authenticated:
+a second link with the same number takes the place of the first only then, and the first is closed with that for a cause.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from zlib import crc32
 
 from twisted.internet.defer import Deferred, fail
 from twisted.logger import Logger
@@ -17,18 +16,15 @@ from twisted.logger import Logger
 from relay.core.entrance import Entrance
 from relay.core.events import Events
 from relay.core.gate import KNOWN, OPEN, Gate, TerminalRows
+from relay.core.learning import Learning
 from relay.core.link import Link, TerminalOfflineError, Wire
 from relay.core.store_watch import StoreWatch
-from relay.core.terminal_state import Terminal, bit_words, locations_of
+from relay.core.terminal_state import Terminal
 from relay.core.throttle import PeerLog
 from relay.hub.merge import Clock
 from relay.identity import phone_key
-from relay.jt808.items import ALARM_BITS, VIDEO_ALARM_BITS, VideoAlarms
 from relay.jt808.messages.base import Body
 from relay.jt808.messages.general import Authentication, Registration, ServerTime, ServerTimeQuery
-from relay.jt808.messages.location import Location
-from relay.jt808.messages.parameters import ParametersResponse, QueryAttributes, QueryParameters, TerminalAttributes
-from relay.jt808.messages.video import AvAttributes, AvAttributesQuery
 from relay.jt808.session_events import (
     Broken,
     Event,
@@ -46,18 +42,12 @@ from relay.store.terminals import KnownTerminal
 log = Logger()
 
 SAY_SOMETHING_S = 5.0  #: a connection that has brought no message by then makes room when there are too many
-QUESTIONS_AFTER_S = 2.0  #: after authentication; terminals send their backlog first
-QUESTIONS_SPREAD_S = 2.0  #: ten thousand terminals that come back at once must not be asked in the same moment
-QUESTIONS_AGAIN_S = 86400.0  #: a terminal that reconnects is not asked what it told within a day
-ALARM_EVERY_S = 1.0  #: alarm events of one terminal; flags that flicker are told together
 REFUSALS_MAX = 4096  #: numbers whose refusal is remembered, for those who want to watch them
 STORED = "stored"
 POSITIONS = frozenset({0x0200, 0x0704})  #: what such a setting is about
 
 
 Watcher = Callable[[str, Terminal], None]
-#: (terminal, location, whether it is of now: not stored in a blind area and sent afterwards)
-LocationWatcher = Callable[[Terminal, Location, bool], None]
 
 
 class Terminals:
@@ -80,6 +70,7 @@ class Terminals:
         self.events = events
         self.wall = wall  #: seconds since 1970
         self.counts: Counter[str] = Counter()  #: what happened, for metrics
+        self.learning = Learning(clock, events)
         self.peer_log = PeerLog(log, clock.seconds, limits.log_peer_s)
         self.options = SessionOptions(
             idle_timeout_s=settings.idle_timeout_s,
@@ -100,7 +91,6 @@ class Terminals:
         self._called: dict[str, set[str]] = {}  #: other names in media packets -> numbers of terminals that are online
         self._unregistered: dict[Link, None] = {}  #: oldest first
         self._watchers: list[Watcher] = []
-        self._location_watchers: list[LocationWatcher] = []
         self._message_watchers: list[Callable[[Terminal, Received], None]] = []
         self._refusals: OrderedDict[str, str] = OrderedDict()  #: number -> why it was turned away last
         self.entrance = Entrance(self, Gate(settings.registration, rows, wall))
@@ -156,12 +146,6 @@ class Terminals:
         """Call ``watcher("online" | "offline", terminal)``; returns what ends it."""
         self._watchers.append(watcher)
         return lambda: self._watchers.remove(watcher) if watcher in self._watchers else None
-
-    def watch_locations(self, watcher: LocationWatcher) -> Callable[[], None]:
-        """Call ``watcher(terminal, location, live)`` for every location that a terminal reports, in 0x0200, 0x0201, 0x0500 or 0x0704; ``terminal.last_seen`` is
-        when it came. Returns what ends it."""
-        self._location_watchers.append(watcher)
-        return lambda: self._location_watchers.remove(watcher) if watcher in self._location_watchers else None
 
     def watch_messages(self, watcher: Callable[[Terminal, Received], None]) -> Callable[[], None]:
         """Call ``watcher(terminal, received)`` for every message of an authenticated terminal that is no reply."""
@@ -282,7 +266,7 @@ class Terminals:
         self._online[terminal.sim] = terminal
         self._call_by_names(terminal)
         self.counts["links carried on"] += 1
-        self._plan_questions(terminal, link, self.clock.seconds())
+        self.learning.ask(terminal, link)
         self._tell("online", terminal)
         return True
 
@@ -324,7 +308,7 @@ class Terminals:
         if msg_id in terminal.counts or len(terminal.counts) < 64:  # vendors' ids are many; a terminal uses a few dozen
             terminal.counts[msg_id] = terminal.counts.get(msg_id, 0) + 1
         if event.message is not None:
-            self._learn(terminal, event.message)
+            self.learning.take(terminal, event.message)
         for watcher in list(self._message_watchers):
             watcher(terminal, event)
         if event.wants_answer and msg_id in POSITIONS:
@@ -354,53 +338,7 @@ class Terminals:
         terminal = self._online.get(link.sim)
         if terminal is not None and terminal.link is link:
             terminal.last_seen = self.wall()
-            self._learn(terminal, answer)
-
-    def _learn(self, terminal: Terminal, message: Body) -> None:
-        """What a message or a reply tells about the terminal."""
-        locations, live = locations_of(message)
-        if locations:
-            for location in locations:
-                for watcher in self._location_watchers:
-                    watcher(terminal, location, live)
-            report = terminal.take_location(message, terminal.last_seen)
-            if report is not None:
-                self._alarms(terminal, report)
-            return
-        changed: list[str] = []
-        if isinstance(message, TerminalAttributes):
-            changed = terminal.take_attributes(message)
-        elif isinstance(message, AvAttributes):
-            terminal.take_av(message)
-        elif isinstance(message, ParametersResponse):
-            terminal.take_parameters(message)
-        else:
-            return
-        if changed:
-            self._changed(terminal, changed)
-        self.events.publish("terminal.updated", sim=terminal.sim)
-
-    def _changed(self, terminal: Terminal, changed: list[str]) -> None:
-        log.warn("terminal {sim} is not what it was: {changed}", sim=terminal.sim, changed="; ".join(changed))
-        self.events.publish("terminal.identity_changed", sim=terminal.sim, changed=changed)
-
-    def _alarms(self, terminal: Terminal, report: Location) -> None:
-        """Tell changes of the alarm words, at most once a second."""
-        video = next((item.video_alarm_flags for item in report.items if isinstance(item, VideoAlarms)), 0)
-        now = self.clock.seconds()
-        if (report.alarm_flags, video) == (terminal.alarm_flags, terminal.video_alarm_flags) or now < terminal.alarms_told_at + ALARM_EVERY_S:
-            return
-        before, before_video = terminal.alarm_flags, terminal.video_alarm_flags
-        terminal.alarm_flags, terminal.video_alarm_flags = report.alarm_flags, video
-        terminal.alarms_told_at = now
-        self.events.publish(
-            "terminal.alarm",
-            sim=terminal.sim,
-            set=bit_words(report.alarm_flags & ~before, ALARM_BITS) + bit_words(video & ~before_video, VIDEO_ALARM_BITS),
-            cleared=bit_words(before & ~report.alarm_flags, ALARM_BITS) + bit_words(before_video & ~video, VIDEO_ALARM_BITS),
-            alarm_flags=report.alarm_flags,
-            video_alarm_flags=video,
-        )
+            self.learning.take(terminal, answer)
 
     # ---- coming in ---------------------------------------------------------------------------------------------------------
 
@@ -421,7 +359,7 @@ class Terminals:
         self._unregistered.pop(link, None)
         link.sim = sim
         if link.registration is not None:
-            self._take_registration(terminal, link.registration)
+            self.learning.take_registration(terminal, link.registration)
             link.registration = None
         terminal.link = link
         terminal.phone = phone
@@ -448,14 +386,9 @@ class Terminals:
         """A 0x0100 was accepted. It counts at once, unless the number is online on another link: then once this one has authenticated."""
         terminal = self._state(sim, phone, row)
         if terminal.link is None or terminal.link is link:
-            self._take_registration(terminal, message)
+            self.learning.take_registration(terminal, message)
         else:
             link.registration = message
-
-    def _take_registration(self, terminal: Terminal, message: Registration) -> None:
-        changed = terminal.take_registration(message)
-        if changed:
-            self._changed(terminal, changed)
 
     def _announce(self, terminal: Terminal, link: Link, host_before: str, replaced: bool) -> None:
         """Tell everybody that a terminal is online."""
@@ -467,19 +400,8 @@ class Terminals:
             self.events.publish("terminal.address_changed", sim=sim, before=host_before, now=wire.host, replaced=replaced)
         name = "terminal.replaced" if replaced else "terminal.online"
         self.events.publish(name, sim=sim, peer=wire.peer, transport=wire.transport, edition=terminal.edition or None)
-        self._plan_questions(terminal, link, self.clock.seconds())
+        self.learning.ask(terminal, link)
         self._tell("online", terminal)
-
-    def _plan_questions(self, terminal: Terminal, link: Link, now: float) -> None:
-        """0x8107, 0x9003, 0x8106[0x0076], one at a time; many terminals know only some of them, or none."""
-        if now < terminal.asked_at + QUESTIONS_AGAIN_S:
-            return
-        terminal.asked_at = now
-        questions: list[Body] = [AvAttributesQuery()]
-        if terminal.edition != 2011:  # 2011 has neither 0x8107 nor 0x8106
-            questions = [QueryAttributes(), AvAttributesQuery(), QueryParameters(param_ids=[0x0076])]
-        spread = crc32(terminal.sim.encode()) % 1000 / 1000 * QUESTIONS_SPREAD_S
-        link.ask_later(questions, now + QUESTIONS_AFTER_S + spread)
 
     def _deregistered(self, terminal: Terminal, link: Link) -> None:
         """0x0003: the binding is forgotten; it has to register again, on this link or another."""

@@ -54,7 +54,7 @@ class Tracks:
         self._before: dict[str, PositionRow] | None = None  #: last ones of the store, as they were at the first question
 
     def came(self, terminal: Terminal, location: Location, live: bool) -> None:
-        """A location was reported (``Terminals.watch_locations``)."""
+        """A location was reported (``Learning.watch_locations``)."""
         self.batch.add(row_of(terminal.sim, location, terminal.last_seen))
 
     async def track(self, key: str, start: float, end: float, limit: int, after: tuple[float, int] | None) -> tuple[list[tuple[int, PositionRow]], int]:

@@ -100,8 +100,8 @@ class World:
 
 @pytest_twisted.async_yield_fixture
 async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
-    monkeypatch.setattr("relay.core.terminals.QUESTIONS_AFTER_S", 0.1)
-    monkeypatch.setattr("relay.core.terminals.QUESTIONS_SPREAD_S", 0.1)
+    monkeypatch.setattr("relay.core.learning.QUESTIONS_AFTER_S", 0.1)
+    monkeypatch.setattr("relay.core.learning.QUESTIONS_SPREAD_S", 0.1)
     superior = SimulatedSuperior(reactor, SuperiorOptions())
     port = superior.listen()
     settings = settings_in(tmp_path, media={"idle_stop_s": 0.5}, http={"platform_port": free_port()})

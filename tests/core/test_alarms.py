@@ -57,7 +57,7 @@ class Site:
 
     def begin(self) -> None:
         self.alarms = Alarms(AlarmStore(self.database), self.world.clock, self.world.events, lambda: self.now)
-        self.unwatch = self.world.terminals.watch_locations(self.alarms.came)
+        self.unwatch = self.world.terminals.learning.watch_locations(self.alarms.came)
         self.alarms.start()
 
     now: float = T0

@@ -51,7 +51,7 @@ def test_the_answer_waits_for_the_row_and_others_do_not() -> None:
 def test_a_repeat_before_the_row_is_there_is_answered_too_and_one_afterwards_is_not_delivered() -> None:
     world, waiting = world_and_store()
     seen: list[Any] = []
-    world.terminals.watch_locations(lambda terminal, location, live: seen.append(location))
+    world.terminals.learning.watch_locations(lambda terminal, location, live: seen.append(location))
     device = world.online()
     body = report().encode(2013)
     serial = device.send(0x0200, body)

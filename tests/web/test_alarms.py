@@ -28,7 +28,7 @@ def relay(tmp_path: Path) -> Iterator[Relay]:
 
     def more(relay: Relay) -> dict[str, Any]:
         alarms = Alarms(AlarmStore(database), relay.clock, relay.core.events, relay.wall)
-        relay.core.terminals.watch_locations(alarms.came)
+        relay.core.terminals.learning.watch_locations(alarms.came)
         alarms.start()
         return {"alarms": alarms, "audit": Audit(AuditStore(database), relay.clock, relay.wall)}
 

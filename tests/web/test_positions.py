@@ -35,7 +35,7 @@ def relay(database: DirectDatabase) -> Iterator[Relay]:
 
     def more(relay: Relay) -> dict[str, Any]:
         kept = Tracks(PositionStore(database), relay.clock, relay.wall)
-        relay.core.terminals.watch_locations(kept.came)
+        relay.core.terminals.learning.watch_locations(kept.came)
         made_positions.append(kept)
         return {"positions": kept}
 
