@@ -95,6 +95,27 @@ def _well_escaped(piece: bytes) -> bool:
     return piece.count(b"\x7d") == piece.count(b"\x7d\x01") + piece.count(b"\x7d\x02")
 
 
+#: how other protocols begin that are met on this port
+_STRANGERS = (
+    (b"01cd", "JT/T 1078 media"),
+    (b"GET ", "HTTP"),
+    (b"POST ", "HTTP"),
+    (b"HEAD ", "HTTP"),
+    (b"OPTIONS ", "HTTP or RTSP"),
+    (b"DESCRIBE ", "RTSP"),
+    (b"CONNECT ", "HTTP"),
+    (b"PUT ", "HTTP"),
+    (b"\x16\x03", "TLS"),
+    (b"SSH-", "SSH"),
+    (b"\x5b\x00\x00", "JT/T 809"),
+)
+
+
+def foreign(opening: bytes) -> str:
+    """What a connection is that begins so, of the protocols that are met on this port; empty when its first bytes do not tell."""
+    return next((name for prefix, name in _STRANGERS if opening.startswith(prefix)), "")
+
+
 class Deframer:
     """Cuts a byte stream at its flags; feed it what the socket gave, in any portions.
 

@@ -22,12 +22,11 @@ JT/T 808 clauses kept here: 4.4 framing and header (``framing``, ``header``), 4.
 from __future__ import annotations
 
 import struct
-from collections import OrderedDict
 from zlib import crc32
 
 from relay.errors import DecodeError, FrameError, SequenceError
 from relay.identity import phone_key
-from relay.jt808.framing import Deframer
+from relay.jt808.framing import Deframer, foreign
 from relay.jt808.header import Header, decode_frame
 from relay.jt808.messages.base import MESSAGES, Body
 from relay.jt808.messages.general import RegistrationResponse, ResendRequest, Result, TerminalResendRequest
@@ -52,6 +51,7 @@ from relay.jt808.session_events import (
     Unadmitted,
 )
 from relay.jt808.session_out import MULTIMEDIA, RESEND_UP, Outbox
+from relay.jt808.session_repeats import AUTHENTICATE, NEVER_REPEATS, Repeats
 from relay.jt808.session_replies import (
     PLATFORM_GENERAL,
     SERIAL_MAY_LACK,
@@ -65,40 +65,22 @@ from relay.jt808.session_requests import PENDING_MAX, Request, Requests, Verdict
 from relay.jt808.subpackages import Reassembler
 
 HELD_MAX = 32  #: messages held while the store decides; a terminal sends a few position reports behind its 0x0102
-REPEATS_KEPT = 16  #: (msg_id, serial) remembered to tell repeats; a repeat comes among the next few messages
 WRONG_PROTOCOL_S = 5.0  #: a link that began as another protocol gets so long to show one good frame
 
 _GENERAL = struct.Struct(">HHB")
 _WORD = struct.Struct(">H")
 
 REGISTER = 0x0100
-AUTHENTICATE = 0x0102
 DEREGISTER = 0x0003
-HEARTBEAT = 0x0002
 TIME_QUERY = 0x0004
 RESEND_DOWN = 0x8003
-
-#: how other protocols begin that are met on this port
-_STRANGERS = (
-    (b"01cd", "JT/T 1078 media"),
-    (b"GET ", "HTTP"),
-    (b"POST ", "HTTP"),
-    (b"HEAD ", "HTTP"),
-    (b"OPTIONS ", "HTTP or RTSP"),
-    (b"DESCRIBE ", "RTSP"),
-    (b"CONNECT ", "HTTP"),
-    (b"PUT ", "HTTP"),
-    (b"\x16\x03", "TLS"),
-    (b"SSH-", "SSH"),
-    (b"\x5b\x00\x00", "JT/T 809"),
-)
 
 
 class Session(Outbox):
     """One link. After every call look at ``events()`` and ``bytes_to_send()``."""
 
     __slots__ = (
-        "_deciding", "_deframer", "_done", "_events", "_held", "_parts", "_registration", "_stranger_at", "_told", "bytes_in", "bytes_out",
+        "_deciding", "_deframer", "_events", "_held", "_parts", "_registration", "_repeats", "_stranger_at", "_told", "bytes_in", "bytes_out",
         "duplicates", "errors", "frames_in", "key", "last_frame", "opened", "options", "phase",
     )  # fmt: skip
 
@@ -120,7 +102,7 @@ class Session(Outbox):
         # made when first needed, as those of the outbox
         self._parts: Reassembler | None = None
         self._held: list[tuple[Header, bytes]] | None = None
-        self._done: OrderedDict[int, tuple[int, int]] | None = None  #: msg_id << 16 | serial -> (CRC of the body, result)
+        self._repeats: Repeats | None = None
 
     # ---- in ---------------------------------------------------------------------------------------------------------
 
@@ -482,25 +464,22 @@ class Session(Outbox):
 
     def _is_repeat(self, header: Header, body: bytes) -> bool:
         """A retransmission (same id, serial and content): answer it as before, deliver nothing."""
-        if self._done is None or header.msg_id == HEARTBEAT:
-            return False
-        kept = self._done.get(header.msg_id << 16 | header.serial)
-        if kept is None or kept[0] != crc32(body):
+        result = self._repeats.find(header, body) if self._repeats is not None else None
+        if result is None:
             return False
         self.duplicates += 1
         if self.role is Role.PLATFORM:
-            self.answer(header, kept[1])
+            self.answer(header, result)
         return True
 
     def _answer_once(self, header: Header, crc: int, result: int) -> None:
         """Answer, and remember it for repeats."""
         self.answer(header, result)
-        if header.msg_id in (HEARTBEAT, AUTHENTICATE):
+        if header.msg_id in NEVER_REPEATS:
             return
-        done = self._done = self._done if self._done is not None else OrderedDict()
-        done[header.msg_id << 16 | header.serial] = crc, result
-        if len(done) > REPEATS_KEPT:
-            done.popitem(last=False)
+        if self._repeats is None:
+            self._repeats = Repeats()
+        self._repeats.keep(header.msg_id << 16 | header.serial, crc, result)
 
     def _repeat_pieces(self, header: Header, body: bytes) -> None:
         """0x0005 or 0x8003: send the pieces asked for again, unchanged."""
@@ -514,11 +493,6 @@ class Session(Outbox):
         if not frames and self.role is Role.PLATFORM:
             self.answer(header, Result.FAILURE)
         self._write(frames)
-
-    def send_again(self, serial: int, indexes: list[int]) -> None:
-        """Pieces of a long message of ours again, unchanged (0x8800 asks for them by media id)."""
-        if self._sent is not None:
-            self._write(self._sent.repeat(serial, indexes))
 
     def _encrypted(self, header: Header, body: bytes) -> None:
         """Without a key agreement the body stays what it is; the terminal is told that this is not supported."""
@@ -538,10 +512,10 @@ class Session(Outbox):
             self.edition = message.edition
 
     def _look_for_stranger(self, data: bytes, now: float) -> None:
-        for prefix, name in _STRANGERS:
-            if data.startswith(prefix):
-                self._stranger_at = now + WRONG_PROTOCOL_S
-                self._broken("wrong_protocol", f"this is {name}, not JT/T 808")
+        name = foreign(data)
+        if name:
+            self._stranger_at = now + WRONG_PROTOCOL_S
+            self._broken("wrong_protocol", f"this is {name}, not JT/T 808")
 
     def _broken(self, reason: str, detail: str) -> None:
         errors = self.errors = self.errors if self.errors is not None else {}

@@ -59,6 +59,11 @@ class Outbox:
         """Pieces sent so far are not repeated when asked for (a terminal without the memory for it)."""
         self._sent = None
 
+    def send_again(self, serial: int, indexes: list[int]) -> None:
+        """Pieces of a long message of ours again, unchanged (0x8800 asks for them by media id)."""
+        if self._sent is not None:
+            self._write(self._sent.repeat(serial, indexes))
+
     def answer(self, header: Header, result: int = Result.OK) -> None:
         """The general answer (0x8001 or 0x0001) to one message."""
         general = PLATFORM_GENERAL if self.role is Role.PLATFORM else TERMINAL_GENERAL

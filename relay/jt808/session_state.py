@@ -10,13 +10,12 @@ A session in DECIDING has a decision under way that lives elsewhere: it cannot b
 
 from __future__ import annotations
 
-from collections import OrderedDict
-
 from relay.errors import StateError
 from relay.identity import phone_key
 from relay.jt808.framing import MAX_PIECE
-from relay.jt808.session import REPEATS_KEPT, Session
+from relay.jt808.session import Session
 from relay.jt808.session_events import Phase, Role, SessionOptions
+from relay.jt808.session_repeats import REPEATS_KEPT, Repeats
 from relay.wire.plain import Plain
 
 EDITIONS = (0, 2011, 2013, 2019)
@@ -58,7 +57,7 @@ def state_of(session: Session, now: float) -> dict[str, object]:
         "serial": session._next_serial,
         "told": session._told,
         "registration": {"serial": registration[0], "frame": registration[1].hex()} if registration is not None else None,
-        "done": [{"message": key, "crc": crc, "result": result} for key, (crc, result) in (session._done or {}).items()],
+        "done": [{"message": key, "crc": crc, "result": result} for key, crc, result in session._repeats or ()],
     }
 
 
@@ -88,6 +87,7 @@ def session_of(state: Plain, options: SessionOptions, now: float) -> Session:
         session._registration = registration.number("serial", 0, 0xFFFF), registration.data("frame", FRAME_MAX)
     done = state.objects("done", REPEATS_KEPT)
     if done:
-        kept = ((one.number("message", 0, 0xFFFFFFFF), (one.number("crc", 0, 0xFFFFFFFF), one.number("result", 0, 255))) for one in done)
-        session._done = OrderedDict(kept)
+        session._repeats = Repeats()
+        for one in done:
+            session._repeats.keep(one.number("message", 0, 0xFFFFFFFF), one.number("crc", 0, 0xFFFFFFFF), one.number("result", 0, 255))
     return session
