@@ -46,6 +46,10 @@ NAMES = {H264: "H.264", H265: "H.265"}
 class OtherStreamError(RelayError):
     """The terminal's other stream will not do; the words go on from "the terminal sends H.265, and"."""
 
+    def __init__(self, words: str, hint: str = "") -> None:
+        super().__init__(words)
+        self.hint = hint  #: what would help all the same; "" = nothing about the other stream would
+
 
 def other_of(kind: str) -> str:
     """Main and sub; of an unknown one main, since sub is what is asked for unless somebody says otherwise."""
@@ -153,6 +157,9 @@ class OtherStreams:
             if machine is None:
                 raise OtherStreamError("the stream is over")
             kind = other_of(machine.asked_stream)
+            if not self._on:
+                hint = f"Ask for the terminal's other stream by name (stream={kind}), which may be H.264."
+                raise OtherStreamError("asking for its other stream is switched off (video.other_stream)", hint)
             problem = self._hindrance(machine, lease, kind)
             if problem:
                 raise OtherStreamError(problem)
@@ -163,8 +170,6 @@ class OtherStreams:
     def _hindrance(self, machine: LiveChannel, lease: Lease, kind: str) -> str:
         """Why the other stream must not, or cannot, be asked for."""
         key = machine.key
-        if not self._on:
-            return "asking for its other stream is switched off (video.other_stream)"
         if not self.live.terminals.is_online(key.sim):
             return "its other stream cannot be asked for: its signalling link is down"
         others = machine.leases.content_without(lease)

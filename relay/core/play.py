@@ -116,7 +116,8 @@ class Plays:
         try:
             await self.other_stream(lease)
         except OtherStreamError as problem:
-            raise StartFailed(refused.status, refused.code, f"{refused.message.rstrip('.')} The terminal sends H.265, and {problem}.", refused.hint) from None
+            message = f"{refused.message.rstrip('.')}. The terminal sends H.265, and {problem}."
+            raise StartFailed(refused.status, refused.code, message, f"{problem.hint} {refused.hint}".strip()) from None
 
     async def _open(self, wanted: Wish, address: str, codec: str) -> Lease:
         if not wanted.token:

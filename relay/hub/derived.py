@@ -240,8 +240,11 @@ class Derivations:
 
     def _hint(self, target: str) -> str:
         if target == "h264":
-            return "Ask for the terminal's other stream (stream=main or stream=sub), which may be H.264, or for H.265 (without video=h264)."
-        return "Ask for single pictures (.jpg), or motion=keys."
+            return "Ask for H.265 (without video=h264), with a player that shows it."
+        if not self.av:
+            return "pip install '.[media]'"
+        fewer = target == "jpeg" and self.count("jpeg-keys") < self.settings.mjpeg_max
+        return f"Ask for single pictures (.jpg){', or motion=keys' if fewer else ''}."
 
     def gone(self, feeder: Feeder) -> None:
         """Its place is free."""

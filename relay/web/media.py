@@ -384,7 +384,7 @@ class Media:
             await self.other_stream(lease)
         except OtherStreamError as problem:
             message = f"{refused.message.rstrip('.')}; {problem}."
-            raise Problem(415, message, code="unsupported_video", hint="Ask for H.265 (without video=h264), with a player that shows it.") from None
+            raise Problem(415, message, code="unsupported_video", hint=f"{problem.hint} {refused.hint}".strip()) from None
         lease.on_ended = holder.ended
         holder.stream(fmt)
 

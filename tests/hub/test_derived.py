@@ -157,25 +157,28 @@ def test_h264_out_of_h265_goes_to_every_container_and_ends_with_its_parent() -> 
     assert len(world.registry) == 0
 
 
-def test_limits_are_told_with_the_other_stream_named() -> None:
+def test_limits_are_told_with_what_helps() -> None:
     world = World(H265_CAPTURE)
     world.play(20)
     with pytest.raises(UnsupportedTrackError, match=r"switched off \(video.h264_max\)") as refused:
         world.stream.derive("h264")
-    assert "other stream" in refused.value.hint
+    assert refused.value.hint == "Ask for H.265 (without video=h264), with a player that shows it.", "other streams are not the hub's"
     world = World(H264_CAPTURE, mjpeg_max=0)
     world.play(20)
-    with pytest.raises(UnsupportedTrackError, match="switched off"):
+    with pytest.raises(UnsupportedTrackError, match="switched off") as refused:
         world.stream.derive("jpeg")
+    assert refused.value.hint == "Ask for single pictures (.jpg)."
     world.derivations.settings = Video(mjpeg_max=1)
     world.stream.derive("jpeg")
     other = world.open(world.stream.key._replace(channel=2))
-    with pytest.raises(UnsupportedTrackError, match="1 channels of motion JPEG"):
+    with pytest.raises(UnsupportedTrackError, match="1 channels of motion JPEG") as refused:
         other.derive("jpeg")
+    assert refused.value.hint == "Ask for single pictures (.jpg), or motion=keys."
     assert world.derivations.refused == 1
     world.derivations.av = False
-    with pytest.raises(UnsupportedTrackError, match="extra `media`"):
+    with pytest.raises(UnsupportedTrackError, match="extra `media`") as refused:
         other.derive("jpeg")
+    assert refused.value.hint == "pip install '.[media]'", "single pictures need it too"
     with pytest.raises(UnsupportedTrackError):
         Hub().open().derive("jpeg")
 

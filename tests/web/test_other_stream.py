@@ -59,9 +59,10 @@ def test_over_http_it_is_waited_for() -> None:
 
 
 @pytest.mark.parametrize(
-    ("on", "words"), [(False, "switched off (video.other_stream)"), (True, "is not asked for while others have this one (1 superior)")]
+    ("on", "words", "by_name"),
+    [(False, "switched off (video.other_stream)", True), (True, "is not asked for while others have this one (1 superior)", False)],
 )
-def test_415_says_what_was_tried(on: bool, words: str) -> None:
+def test_415_says_what_was_tried_and_names_the_other_stream_where_naming_it_helps(on: bool, words: str, by_name: bool) -> None:
     relay = Place(on)
     relay.live.acquire(PHONE, 1, purpose="superior")
     transport = relay.get(f"{ONE}.flv?video=h264")
@@ -70,7 +71,7 @@ def test_415_says_what_was_tried(on: bool, words: str) -> None:
     assert (answer.status, answer.json["error"]) == (415, "unsupported_video")
     assert "nothing makes h264 here; " in answer.json["message"]
     assert words in answer.json["message"]
-    assert answer.json["hint"]
+    assert ("(stream=main)" in answer.json["hint"]) is by_name
     assert relay.leases() == 1
     relay.end()
 

@@ -89,7 +89,7 @@ def test_motion_jpeg_waits_for_its_first_picture() -> None:
     relay.end()
 
 
-def test_h265_for_who_knows_only_h264_is_415_with_the_other_stream_named() -> None:
+def test_h265_for_who_knows_only_h264_is_415_where_nothing_asks_for_the_other_stream() -> None:
     relay = Studio()
     relay.online()
     transport = relay.get(f"{ONE}.flv?video=h264")
@@ -98,7 +98,7 @@ def test_h265_for_who_knows_only_h264_is_415_with_the_other_stream_named() -> No
     answer, _ = parse(transport.value())
     assert (answer.status, answer.json["error"]) == (415, "unsupported_video")
     assert "switched off" in answer.json["message"]
-    assert "stream=main" in answer.json["hint"]
+    assert answer.json["hint"] == "Ask for H.265 (without video=h264), with a player that shows it."
     relay.end()
 
 
