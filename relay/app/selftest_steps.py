@@ -251,8 +251,8 @@ async def live(bench: Bench, side: Side, result: Result) -> None:
             await player.over.addTimeout(5, bench.reactor)
         finally:
             player.close()
-    await bench.until(lambda: not side.terminal.streaming, "the terminal was told to stop (0x9102)")
-    result.expect("终端停止发送 0x9102", "the terminal sends no more", [], side.terminal.streaming)
+    await bench.until(lambda: not side.terminal.media.sending, "the terminal was told to stop (0x9102)")
+    result.expect("终端停止发送 0x9102", "the terminal sends no more", [], side.terminal.media.sending)
     result.expect("下级平台已释放", "nothing is left open in the relay", [], bench.parts.video_uplink.bridge.as_list(side.name))
 
 

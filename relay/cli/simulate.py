@@ -268,7 +268,7 @@ class _Run:
         if self._ended:
             return
         online = sum(terminal.online for terminal in self.terminals)
-        streams = sum(len(terminal.streaming) for terminal in self.terminals)
+        streams = sum(len(terminal.media.sending) for terminal in self.terminals)
         new = {name: count - self._shown[name] for name, count in self._counts.items() if count > self._shown[name]}
         self._shown = self._counts.copy()
         if new:
@@ -284,7 +284,7 @@ class _Run:
             "online_at_end": self._online_at_end,
             "registrations": sum(terminal.registered_count for terminal in self.terminals),
             "links": sum(terminal.online_count for terminal in self.terminals),
-            "media_bytes": sum(terminal.media_bytes for terminal in self.terminals),
+            "media_bytes": sum(terminal.media.bytes_sent for terminal in self.terminals),
             "seconds": round(time.monotonic() - self._begun, 3),
             "events": dict(sorted(self._counts.items())),
         }

@@ -121,7 +121,7 @@ def _live(terminal: SimulatedTerminal, header: Header, message: video.RealtimeAv
         return
 
     def begin() -> None:
-        terminal.open_stream(
+        terminal.media.open(
             _purpose(message.data_type), message.server_ip, message.tcp_port, message.udp_port, channel=message.channel, data_type=message.data_type,
             sub=message.stream_type == StreamType.SUB,
         )  # fmt: skip
@@ -140,12 +140,12 @@ def _live_control(terminal: SimulatedTerminal, header: Header, message: video.Re
         terminal.answer(header)
         return
     channel, command = message.channel, message.command
-    live = terminal.streams.get((channel, "live"))
+    live = terminal.media.streams.get((channel, "live"))
     result = Result.OK
     if command == AvCommand.CLOSE_TALK:
-        terminal.close_stream(channel, "talk", "0x9102 command 4")
+        terminal.media.close(channel, "talk", "0x9102 command 4")
     elif command == AvCommand.CLOSE:
-        closed = terminal.close_stream(channel, "talk", "0x9102 command 0") | terminal.close_stream(channel, "data", "0x9102 command 0")
+        closed = terminal.media.close(channel, "talk", "0x9102 command 0") | terminal.media.close(channel, "data", "0x9102 command 0")
         if live is not None and message.close_type == CloseType.AUDIO_VIDEO:
             live.close("0x9102 command 0")
         elif live is not None:
@@ -176,7 +176,7 @@ def _loss(terminal: SimulatedTerminal, header: Header, message: video.RealtimeAv
 
 @on(0x9003)
 def _attributes(terminal: SimulatedTerminal, header: Header, message: video.AvAttributesQuery) -> None:
-    source, count = terminal.source, len(terminal.options.channels)
+    source, count = terminal.media.source, len(terminal.options.channels)
     answer = video.AvAttributes(
         audio_encoding=source.audio_pt, audio_channels=1, audio_sample_rate=0, audio_sample_bits=1, audio_frame_length=source.audio_bytes,
         audio_output_supported=1, video_encoding=source.video_pt, max_audio_channels=count, max_video_channels=count,
@@ -222,8 +222,8 @@ def _playback(terminal: SimulatedTerminal, header: Header, message: video.Playba
     kinds = {video.MediaType.AUDIO: AvDataType.LISTEN, video.MediaType.VIDEO: AvDataType.VIDEO}
     data_type = kinds.get(video.MediaType(message.media_type) if message.media_type <= 3 else video.MediaType.AUDIO_VIDEO, AvDataType.AUDIO_VIDEO)
     if "playback-ends-live" in terminal.options.faults:
-        terminal.close_stream(message.channel, "live", "playback begins")
-    stream = terminal.open_stream(
+        terminal.media.close(message.channel, "live", "playback begins")
+    stream = terminal.media.open(
         "playback", message.server_ip, message.tcp_port, message.udp_port, channel=message.channel, data_type=data_type,
         sub=message.stream_type == video.StoredStream.SUB, begin_wall=begin, end_wall=end,
     )  # fmt: skip
@@ -233,7 +233,7 @@ def _playback(terminal: SimulatedTerminal, header: Header, message: video.Playba
 
 @on(0x9202)
 def _playback_control(terminal: SimulatedTerminal, header: Header, message: video.PlaybackControl) -> None:
-    stream = terminal.streams.get((message.channel, "playback"))
+    stream = terminal.media.streams.get((message.channel, "playback"))
     if stream is None:
         terminal.answer(header, Result.FAILURE)
         return

@@ -37,9 +37,9 @@ from relay.jt808.session import Session
 from relay.jt808.session_events import Broken, Ended, Event, Failed, Foreign, Received, Replied, Role, SessionOptions
 from relay.jt808.session_requests import Request
 from relay.sim import alarms, answers, links, operator_answers
-from relay.sim.media import MediaStream, State
 from relay.sim.options import TerminalOptions
-from relay.sim.sources import PatternSource, Source
+from relay.sim.sources import Source
+from relay.sim.terminal_media import TerminalMedia
 from relay.sim.uploads import SimulatedUpload
 from relay.sim.vehicle import report
 
@@ -48,7 +48,6 @@ RECEIVED_KEPT = 200
 #: repeats of these are told by serial and answered again without being done again
 _SERIALS_KEPT = 16
 _BACK_OFF_MAX_S = 60.0
-_ENDLESS_EVERY_S = 20.0
 
 
 class LinkState(enum.Enum):
@@ -72,10 +71,9 @@ class SimulatedTerminal:
     """One terminal; ``start`` it, and ask ``when_online`` and ``when_received``."""
 
     __slots__ = (
-        "_alarm", "_alarms", "_attempts", "_calls", "_closed_bytes", "_done", "_heartbeat_at", "_link", "_make_source", "_next_report_at", "_position_every",
-        "_register_again", "_request", "_session", "_source", "_stopped", "_told", "_tracking_until", "_waiters", "ahead", "attachments", "auth_code", "losses",
-        "moved_since", "online_count", "operator", "options", "parameters", "phone", "reactor", "received", "registered_count", "state", "streams",
-        "unanswered", "uploads", "wall",
+        "_alarm", "_alarms", "_attempts", "_calls", "_done", "_heartbeat_at", "_link", "_next_report_at", "_position_every", "_register_again", "_request",
+        "_session", "_stopped", "_told", "_tracking_until", "_waiters", "ahead", "attachments", "auth_code", "losses", "media", "moved_since", "online_count",
+        "operator", "options", "parameters", "phone", "reactor", "received", "registered_count", "state", "unanswered", "uploads", "wall",
     )  # fmt: skip
 
     def __init__(
@@ -88,7 +86,7 @@ class SimulatedTerminal:
         wall: Callable[[], float] = time.time,
         told: Told | None = None,
     ) -> None:
-        """``source``: what is sent, or what makes it when it is first needed; by default the test card. ``reactor`` needs connectTCP,
+        """``source`` is what ``media`` sends. ``reactor`` needs connectTCP,
         listenUDP, callLater and seconds. ``told`` hears of each change of state in words."""
         self.phone = phone
         self.reactor = reactor
@@ -106,10 +104,8 @@ class SimulatedTerminal:
         self._alarms = 0  #: raised so far
         self.operator: operator_answers.Operator | None = None  #: cameras turned, texts, areas, photos
         self.losses: dict[int, int] | None = None  #: last 0x9105 by channel
-        self.streams: dict[tuple[int, str], MediaStream] = {}  #: by channel and purpose: "live", "talk", "data", "playback"
+        self.media = TerminalMedia(self, source)
         self.uploads: dict[int, SimulatedUpload] | None = None  #: by the serial of their 0x9206
-        self._make_source = source
-        self._source: Source | None = None
         self.wall = wall  #: seconds since 1970
         self._told = told
         self._link: links.Link | None = None
@@ -125,7 +121,6 @@ class SimulatedTerminal:
         self._tracking_until = 0.0
         self._waiters: list[tuple[int, Deferred[Any]]] | None = None  #: (message id, 0 = online; Deferred)
         self._done: OrderedDict[tuple[int, int], int] | None = None  #: (msg_id, serial) acted on -> result
-        self._closed_bytes = 0
         self._stopped: Deferred[None] | None = None
 
     # ---- what a test asks ---------------------------------------------------------------------------------------------------
@@ -134,16 +129,6 @@ class SimulatedTerminal:
     def online(self) -> bool:
         """Authenticated."""
         return self.state is LinkState.ONLINE
-
-    @property
-    def media_bytes(self) -> int:
-        """Sent over all media connections so far."""
-        return self._closed_bytes + sum(stream.bytes_sent for stream in self.streams.values())
-
-    @property
-    def streaming(self) -> list[int]:
-        """Channels that send now."""
-        return sorted({channel for (channel, _), stream in self.streams.items() if stream.state is State.SENDING})
 
     @property
     def session(self) -> Session | None:
@@ -197,7 +182,7 @@ class SimulatedTerminal:
         self._calls = None
         if self.attachments is not None:
             self.attachments.stop()
-        self._close_streams("the terminal stops")
+        self.media.close_all("the terminal stops")
         for upload in (self.uploads or {}).values():
             upload.cancel("stopped")
         if self._link is not None:
@@ -229,7 +214,7 @@ class SimulatedTerminal:
         now = self.reactor.seconds()
         self._session = Session(Role.TERMINAL, _SESSION, now, self.phone, options.edition)
         self._register_again = False
-        self._tell("connected")
+        self.tell("connected")
         if "no-register" in options.faults:
             self._came_online()
         elif self.auth_code:
@@ -241,7 +226,7 @@ class SimulatedTerminal:
     def link_failed(self, why: str) -> None:
         """No connection."""
         self._link = None
-        self._tell(f"no connection: {why}")
+        self.tell(f"no connection: {why}")
         self._back_off()
 
     def link_down(self, why: str) -> None:
@@ -253,7 +238,7 @@ class SimulatedTerminal:
         if self.state is LinkState.STOPPED:
             self._gone()
             return
-        self._tell(f"link lost: {why}")
+        self.tell(f"link lost: {why}")
         self._back_off()
 
     def link_data(self, data: bytes) -> None:
@@ -307,16 +292,16 @@ class SimulatedTerminal:
         if result == 0 and isinstance(message, RegistrationResponse):
             self.registered_count += 1
             self.auth_code = message.auth_code or ""
-            self._tell("registered")
+            self.tell("registered")
             self._authenticate()
             return
         why = {1: "vehicle already registered", 2: "vehicle unknown", 3: "terminal already registered", 4: "terminal unknown"}.get(result, "unreadable answer")
-        self._tell(f"registration refused: {why}")
+        self.tell(f"registration refused: {why}")
         self.drop_link()
 
     def _refused(self) -> None:
         """0x0102 with another result than 0."""
-        self._tell("authentication refused")
+        self.tell("authentication refused")
         self.auth_code = ""
         if self._register_again:
             self.drop_link()
@@ -331,7 +316,7 @@ class SimulatedTerminal:
         self._attempts = 0
         self._heartbeat_at = now + self.heartbeat_s * (0.5 + self.ahead / 2)
         self._next_report_at = now if self._position_every else math.inf
-        self._tell("online")
+        self.tell("online")
         if self.options.alarm_s and self.online_count == 1:
             self.later(self.options.alarm_s, self._alarm_again)
         self._arm()
@@ -497,9 +482,9 @@ class SimulatedTerminal:
         elif isinstance(event, Received):
             self._asked(event)
         elif isinstance(event, Broken):
-            self._tell(f"dropped a frame of the platform: {event.reason}: {event.detail}")
+            self.tell(f"dropped a frame of the platform: {event.reason}: {event.detail}")
         elif isinstance(event, Foreign):
-            self._tell(f"got a message for {event.header.phone}")
+            self.tell(f"got a message for {event.header.phone}")
         elif isinstance(event, Ended):
             self.drop_link()
 
@@ -510,10 +495,10 @@ class SimulatedTerminal:
                 self._refused()
                 return
             if event.reason != "closed":
-                self._tell(f"no answer to 0x{event.request.msg_id:04X} ({event.reason})")
+                self.tell(f"no answer to 0x{event.request.msg_id:04X} ({event.reason})")
                 self.drop_link()
         elif event.request.msg_id == Heartbeat.KEY and event.reason == "no reply":
-            self._tell("heartbeats stay unanswered: the link is dead")
+            self.tell("heartbeats stay unanswered: the link is dead")
             self.drop_link()
 
     def _asked(self, event: Received) -> None:
@@ -528,7 +513,7 @@ class SimulatedTerminal:
             done[header.msg_id, header.serial] = 0
             if len(done) > _SERIALS_KEPT:
                 done.popitem(last=False)
-        self._tell(f"<- {answers.describe(event)}{'' if before is None else ' (repeated)'}")
+        self.tell(f"<- {answers.describe(event)}{'' if before is None else ' (repeated)'}")
         if isinstance(event.message, MultimediaResponse):
             operator_answers.asked_again(self, event.message)
         if event.wants_answer:
@@ -582,77 +567,7 @@ class SimulatedTerminal:
         else:
             speak()
 
-    # ---- media --------------------------------------------------------------------------------------------------------------
-
-    @property
-    def source(self) -> Source:
-        """What is sent."""
-        if self._source is None:
-            made = self._make_source
-            if made is None:
-                hisi = "hisi" in self.options.faults
-                self._source = PatternSource(self.phone, hisi_header=hisi, utc_offset_s=self.options.utc_offset_s)
-            else:
-                self._source = made(self) if callable(made) else made
-        return self._source
-
-    def open_stream(
-        self, purpose: str, host: str, tcp_port: int, udp_port: int, *, channel: int, data_type: int, sub: bool,
-        begin_wall: float | None = None, end_wall: float | None = None,
-    ) -> MediaStream:  # fmt: skip
-        """Open a media connection; one of the same channel and purpose is closed before."""
-        old = self.streams.get((channel, purpose))
-        if old is not None:
-            self.close_stream(channel, purpose, "asked for anew")
-        options = self.options
-
-        def told(stream: MediaStream, what: str) -> None:
-            self._stream_told(purpose, stream, what, (host, tcp_port, udp_port))
-
-        stream = MediaStream(
-            self.reactor, self.wall, self.source, sim=self.phone, channel=channel, data_type=data_type, sub=sub, faults=options.faults,
-            begin_wall=begin_wall, end_wall=end_wall, told=told,
-        )  # fmt: skip
-        self.streams[channel, purpose] = stream
-        if options.media_server is not None:
-            host, port = options.media_server
-            tcp_port, udp_port = (0, port) if options.media_udp else (port, 0)
-        stream.connect(host, tcp_port, udp_port, options.media_udp)
-        return stream
-
-    def close_stream(self, channel: int, purpose: str, why: str) -> bool:
-        """End a media connection; False if there was none."""
-        stream = self.streams.get((channel, purpose))
-        if stream is None:
-            return False
-        stream.close(why)
-        return True
-
-    def _close_streams(self, why: str) -> None:
-        for stream in list(self.streams.values()):
-            stream.close(why)
-
-    def _stream_told(self, purpose: str, stream: MediaStream, what: str, server: tuple[str, int, int]) -> None:
-        where = f" {stream.transport_name}" if what == "connected" else ""
-        self._tell(f"media channel {stream.channel} ({purpose}) {what}{where}")
-        if stream.state is not State.CLOSED or self.streams.get((stream.channel, purpose)) is not stream:
-            return
-        del self.streams[stream.channel, purpose]
-        self._closed_bytes += stream.bytes_sent
-        again = self.options.faults.get("reconnect-media")
-        if again and what.startswith("closed: the platform") and self.online:
-            host, tcp_port, udp_port = server
-
-            def reopen() -> None:
-                if self.online:
-                    self.open_stream(purpose, host, tcp_port, udp_port, channel=stream.channel, data_type=stream.data_type, sub=stream.sub)
-
-            self.later(again, reopen)
-
     def tell(self, what: str) -> None:
         """Something about it, in words."""
-        self._tell(what)
-
-    def _tell(self, what: str) -> None:
         if self._told is not None:
             self._told(self, what)

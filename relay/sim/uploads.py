@@ -49,7 +49,7 @@ class RecordedFile:
         sub = resource.stream_type == video.StoredStream.SUB
         packets = terminal.options.upload_format == "jt1078"
         sim, seq = sim_field(terminal.phone), 0
-        for unit in itertools.takewhile(lambda unit: unit.at_ms < self._seconds * 1000, terminal.source.open(resource.channel, sub, self._begin)):
+        for unit in itertools.takewhile(lambda unit: unit.at_ms < self._seconds * 1000, terminal.media.source.open(resource.channel, sub, self._begin)):
             if not packets:
                 if unit.is_video:
                     yield unit.body

@@ -28,10 +28,10 @@ async def test_bytes_counted_are_bytes_sent(tmp_path: Path, media: str) -> None:
     await until(lambda: terminal.online, "online")
     http = relay.listeners.port("http.port")
     player = ask(http, f"/live/{PHONE}_1.flv?token={relay.signer.media(f'{PHONE}_*', 60, time.time())}")
-    await until(lambda: terminal.media_bytes > 500_000, "media")
+    await until(lambda: terminal.media.bytes_sent > 500_000, "media")
     player.transport.abortConnection()
-    await until(lambda: not terminal.streaming and not len(relay.parts.registry), "the end")  # type: ignore[union-attr]
-    sent = terminal.media_bytes
+    await until(lambda: not terminal.media.sending and not len(relay.parts.registry), "the end")  # type: ignore[union-attr]
+    sent = terminal.media.bytes_sent
     status, told = await answer(http, f"/api/v1/terminals/{PHONE}/traffic", relay.signer.api("admin", 60, time.time(), "a test"))
     assert status == 200
     counted = {row["purpose"]: row["bytes"] for row in told["items"] if row["channel"] == 1}

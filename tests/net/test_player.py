@@ -175,7 +175,7 @@ async def record(tmp_path: Path) -> tuple[Path, Platform]:
         if isinstance(link, Link):
             link.session.send(RealtimeAvControl(channel=1, command=0), reactor.seconds())
             link.flush()
-    await until(lambda: not terminal.streaming)
+    await until(lambda: not terminal.media.sending)
     await terminal.stop()
     await pause(0.05)
     recorder.close()

@@ -212,7 +212,7 @@ class Platform:
         gone: list[None] = []
         self.terminal.stop().addCallback(gone.append)
         assert gone == [None]
-        assert self.terminal.streams == {}
+        assert self.terminal.media.streams == {}
         left = [call for call in self.reactor.getDelayedCalls() if call.active()]
         assert left == [], left
 

@@ -31,7 +31,7 @@ def test_they_start_and_stop_with_the_service() -> None:
 
 def test_each_terminal_has_its_own_colour() -> None:
     service = start_demo_terminals(Reactor(), "127.0.0.1", 7808, count=4)
-    hues = {terminal.source.pattern(1, True, 0.0).hue for terminal in service.terminals}  # type: ignore[attr-defined]
+    hues = {terminal.media.source.pattern(1, True, 0.0).hue for terminal in service.terminals}  # type: ignore[attr-defined]
     assert len(hues) == 4
 
 

@@ -84,7 +84,7 @@ def test_the_first_bytes_are_a_key_frame_in_packets_of_950_bytes() -> None:
         assert (packet.seq, packet.sim, packet.channel, packet.data_type) == (n, PHONE, 1, 0)
         assert packet.timestamp == 1_700_000_000_000
         assert packet.last_i_interval == packet.last_frame_interval == 0
-    assert platform.terminal.streaming == [1]
+    assert platform.terminal.media.sending == [1]
     platform.finish()
 
 
@@ -103,7 +103,7 @@ def test_it_sends_in_real_time_with_sound_between_the_pictures() -> None:
     assert len(blocks) == 100
     assert {(p.pt, p.m, p.subpackage, len(p.body)) for p in blocks} == {(6, 1, 0, 320)}
     assert [p.seq for p in packets] == [n & 0xFFFF for n in range(len(packets))]
-    assert platform.terminal.media_bytes == sum(p.consumed for p in packets)
+    assert platform.terminal.media.bytes_sent == sum(p.consumed for p in packets)
     platform.finish()
 
 
@@ -127,7 +127,7 @@ def test_main_and_sub_differ_and_channels_too() -> None:
     for channel, stream_type, word in ((1, 0, b"main 1"), (2, 1, b"sub 2"), (3, 1, b"sub 3")):
         media = Media(platform, live(channel, stream_type=stream_type))
         assert word in frames_of(packets_of(media.wire.take()), video)[0]
-    assert platform.terminal.streaming == [1, 2, 3]
+    assert platform.terminal.media.sending == [1, 2, 3]
     platform.finish()
 
 
@@ -137,9 +137,9 @@ def test_stopping_closes_the_connection() -> None:
     media.run(1)
     assert platform.result(stop()) == 0
     assert media.wire.lost
-    assert platform.terminal.streaming == []
+    assert platform.terminal.media.sending == []
     assert media.run(1) == []
-    assert platform.terminal.media_bytes > 1000
+    assert platform.terminal.media.bytes_sent > 1000
     assert platform.result(stop()) == 1  # nothing to stop any more
     platform.finish()
 
@@ -177,7 +177,7 @@ def test_pausing_and_resuming() -> None:
     before = media.run(0.5)
     assert platform.result(stop(command=2)) == 0
     assert media.run(3) == []
-    assert platform.terminal.streaming == []
+    assert platform.terminal.media.sending == []
     assert platform.result(stop(command=3)) == 0
     after = media.run(0.5)
     assert after[0].data_type == 0
@@ -241,7 +241,7 @@ def test_a_server_that_is_not_there() -> None:
     platform = online()
     platform.result(live())
     platform.refuse()
-    assert platform.terminal.streams == {}
+    assert platform.terminal.media.streams == {}
     assert "media channel 1 (live) closed: no connection" in platform.lines[-1]
     platform.finish()
 
@@ -250,7 +250,7 @@ def test_when_the_socket_is_full_frames_are_dropped_and_the_picture_returns_with
     platform = online()
     media = Media(platform)
     media.run(0.5)
-    stream = platform.terminal.streams[1, "live"]
+    stream = platform.terminal.media.streams[1, "live"]
     stream.pauseProducing()
     assert media.run(1) == []
     assert stream.frames_dropped > 40
@@ -280,7 +280,7 @@ def test_talk_goes_both_ways_on_one_connection() -> None:
     down = b"".join(build_packet(sim=PHONE, channel=33, pt=6, data_type=3, body=bytes((n,)) * 320, seq=n) for n in range(3))
     for i in range(0, len(down), 100):
         media.protocol.dataReceived(down[i : i + 100])
-    stream = platform.terminal.streams[33, "talk"]
+    stream = platform.terminal.media.streams[33, "talk"]
     assert (stream.packets_received, stream.bytes_received, stream.last_received) == (3, len(down), b"\x02" * 320)
     assert platform.result(stop(33, command=4)) == 0
     assert media.wire.lost
@@ -291,7 +291,7 @@ def test_noise_on_the_downlink_is_passed_over() -> None:
     platform = online()
     media = Media(platform, live(channel=33, data_type=4))
     media.protocol.dataReceived(b"noise 01c" + build_packet(sim=PHONE, channel=33, pt=6, data_type=3, body=b"x" * 160))
-    assert platform.terminal.streams[33, "talk"].packets_received == 1
+    assert platform.terminal.media.streams[33, "talk"].packets_received == 1
     platform.finish()
 
 
@@ -436,7 +436,7 @@ def test_fault_stall_media() -> None:
     media.run(0.2)
     assert media.run(5) == []
     assert not media.wire.lost
-    assert platform.terminal.streams[1, "live"].state is State.PAUSED
+    assert platform.terminal.media.streams[1, "live"].state is State.PAUSED
     platform.finish()
 
 
@@ -579,7 +579,7 @@ def test_fault_burst() -> None:
 def test_a_burst_waits_for_room_in_the_socket() -> None:
     platform = online("burst=5")
     platform.result(live())
-    stream = platform.terminal.streams[1, "live"]
+    stream = platform.terminal.media.streams[1, "live"]
     wrote: list[bytes] = []
 
     def write(data: bytes) -> None:
@@ -619,6 +619,6 @@ def test_a_udp_server_whose_name_does_not_exist() -> None:
     asking = live(tcp=0, udp=1079)
     asking.server_ip = "nowhere.invalid"
     assert platform.result(asking) == 0
-    assert platform.terminal.streams == {}
+    assert platform.terminal.media.streams == {}
     assert "nowhere.invalid" in platform.lines[-1]
     platform.finish()
