@@ -232,8 +232,10 @@ class Link:
                 return
             accepted = event.reason == "unfinished"
             what = "accepted it, but its answer did not come" if accepted else "did not answer"
-            times = f", sent {event.request.repeats + 1} times" if event.request.repeats else ""
-            waiting.errback(NoReplyError(self.sim, f"the terminal {what} within {now - began:.1f} s: {name}{times}", accepted))
+            text = f"the terminal {what} within {now - began:.1f} s: {name}"
+            if event.request.repeats:
+                text = f"{text}, sent {event.request.repeats + 1} times"
+            waiting.errback(NoReplyError(self.sim, text, accepted))
 
     # ---- questions about itself, politely one at a time -----------------------------------------------------------------
 

@@ -238,7 +238,7 @@ class Push:
         self._attempt = None
         problem = failure.value
         if isinstance(problem, StartFailed):
-            self._failed(f"{problem.message} [{problem.code}{f'; stopped at: {problem.hop}' if problem.hop else ''}]")
+            self._failed(f"{problem.message} [{problem.code}; stopped at: {problem.hop}]" if problem.hop else f"{problem.message} [{problem.code}]")
         elif isinstance(problem, PushFailed):
             self._failed(str(problem))
         elif isinstance(problem, UnsupportedTrackError):

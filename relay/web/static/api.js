@@ -1,17 +1,23 @@
 // The relay's HTTP API: the token, requests, and the stream of events.
 
+import { said } from "./said.js";
+
 const KEY = "jt1078relay.token";
 
 /** An answer of the relay that says why it could not; `code`, `message`, `hint`, `hop` are the fields of its body. */
 export class Problem extends Error {
   constructor(status, body) {
-    super(body?.message || `HTTP ${status}`);
+    super();
     this.status = status;
+    this.body = body;
     this.code = body?.error || "http_error";
-    this.hint = body?.hint || "";
     this.hop = body?.hop || "";
     this.trace = body?.trace || null;
   }
+
+  // in the language that the page has when they are shown
+  get message() { return said(this.body?.message) || `HTTP ${this.status}`; }
+  get hint() { return said(this.body?.hint) || ""; }
 }
 
 // A token comes in the address once, is kept for this tab, and leaves the address bar so that it is not shared by a copied link. Gives what

@@ -3,6 +3,7 @@
 import { call, who } from "./api.js";
 import { toast } from "./dom.js";
 import { addWords, currentLanguage, t } from "./i18n.js";
+import { said } from "./said.js";
 
 addWords({
   en: { bell_alarms: "{n} alarms nobody has acknowledged", bell_superiors: "{n} requests wait for an answer", bell_new: "{name}: {alarm}" },
@@ -12,10 +13,12 @@ addWords({
 const GATHER_MS = 1500;    // a storm of alarms is one question
 const WORTH_LEVEL = 2;
 
-/** An alarm's name in the language of the page; the relay tells "KIND: English (中文)". */
+/** An alarm's name in the language of the page; the relay tells "KIND: English (中文)", and the channel after it where there is one. */
 export function spoken(name) {
-  const both = /^(?:[A-Z]+: )?(.*) \(([^()]*[\u4e00-\u9fff][^()]*)\)$/.exec(name);
-  return !both ? name : currentLanguage() === "zh" ? both[2] : both[1];
+  const both = /^(?:[A-Z]+: )?(.*) \(([^()]*[\u4e00-\u9fff][^()]*)\)(?:, channel (\d+))?$/.exec(name);
+  if (!both) return said(name);
+  const [, english, chinese, channel] = both;
+  return currentLanguage() === "zh" ? [chinese, channel && t("channel", { n: channel })].filter(Boolean).join(" ") : [english, channel && `channel ${channel}`].filter(Boolean).join(", ");
 }
 
 export class Bell {

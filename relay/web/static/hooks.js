@@ -3,6 +3,7 @@
 import { call } from "./api.js";
 import { doing, make, moment, press, table, tag, toast } from "./dom.js";
 import { addWords, t } from "./i18n.js";
+import { said } from "./said.js";
 
 addWords({
   en: {
@@ -19,7 +20,7 @@ export function hookList(items, again) {
   const last = (one) => {
     const failed = one.last_error && (!one.last_delivered || one.last_error_time > one.last_delivered);
     return make("span", {}, failed ? tag(t("hk_failed"), "bad") : one.last_delivered ? tag(t("hk_delivered"), "good") : tag(t("hk_never")), make("small", {}, moment(failed ? "" : one.last_delivered)),
-      one.last_error ? make("small", {}, t("hk_why", { when: moment(one.last_error_time), why: one.last_error })) : "");
+      one.last_error ? make("small", {}, t("hk_why", { when: moment(one.last_error_time), why: said(one.last_error) })) : "");
   };
   const test = (one) => (event) => doing(event, async () => {
     const done = await call("POST", `/hooks/${encodeURIComponent(one.name)}/test`);

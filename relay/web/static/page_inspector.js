@@ -3,6 +3,7 @@
 import { query, socketAddress, token } from "./api.js";
 import { make, press, redraw, save, select, table, tag } from "./dom.js";
 import { addWords, currentLanguage, t } from "./i18n.js";
+import { said } from "./said.js";
 
 addWords({
   en: {
@@ -52,7 +53,7 @@ export function open(element, { fleet, rest }) {
       if (items.length > KEPT_MAX) items.splice(0, items.length - KEPT_MAX);
       if (!drawing) drawing = setTimeout(() => { drawing = 0; draw(); }, DRAW_MS);
     };
-    mine.onclose = (close) => { if (socket === mine) { socket = null; why = close.reason || t("ws_failed"); words(); } };
+    mine.onclose = (close) => { if (socket === mine) { socket = null; why = said(close.reason) || t("ws_failed"); words(); } };
     words();
   }
 

@@ -3,6 +3,7 @@
 import { call, may } from "./api.js";
 import { doing, make, press, select, size, table, tag, toast, told } from "./dom.js";
 import { addWords, place, t } from "./i18n.js";
+import { said } from "./said.js";
 import { Stage } from "./stage.js";
 import { dayOf, ofDay, Timeline } from "./timeline.js";
 import { Uploads } from "./uploads.js";
@@ -98,7 +99,7 @@ class Playback {
       const found = await call("POST", `${this.path}/recordings/search`, { start_time: `${day}T00:00:00`, end_time: `${day}T23:59:59`, media_type: what === "av" ? "any" : what });
       found.items.sort((a, b) => (a.start_time < b.start_time ? -1 : 1));
       this.found = { ...found, day, path: this.path, sim: this.sim, channel: this.channel };
-      this.said.textContent = [t("pb_found", { n: found.total, s: found.seconds.toFixed(1) }), found.note].filter(Boolean).join(" · ");
+      this.said.textContent = [t("pb_found", { n: found.total, s: found.seconds.toFixed(1) }), said(found.note)].filter(Boolean).join(" · ");
       this.timeline.show(day, found.items);
       history.replaceState(null, "", `#/playback/${encodeURIComponent(this.sim)}/${this.channel}/${day}`);
     } catch (problem) {

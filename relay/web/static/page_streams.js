@@ -4,6 +4,7 @@ import { all, call, may } from "./api.js";
 import { make, redraw, size, table, tag, toast } from "./dom.js";
 import { addWords, t } from "./i18n.js";
 import { Pushes } from "./pushes.js";
+import { said } from "./said.js";
 
 addWords({
   en: {
@@ -28,7 +29,7 @@ export function open(element, { fleet, rest }) {
   const sheet = make("div", { class: "parts" }), pushes = new Pushes(fleet);
   element.append(make("main", { class: "sheet wide" }, sheet, pushes.element));
 
-  const quality = (found) => (found ? make("span", {}, tag(String(found.score), found.score >= 80 ? "good" : found.score >= 50 ? "warn" : "bad"), ...found.causes.map((cause) => make("small", { title: cause.code }, cause.message))) : "");
+  const quality = (found) => (found ? make("span", {}, tag(String(found.score), found.score >= 80 ? "good" : found.score >= 50 ? "warn" : "bad"), ...found.causes.map((cause) => make("small", { title: cause.code }, said(cause.message)))) : "");
   const name = (stream) => `${fleet.name(stream.sim)} · ${t("ch", { n: stream.channel })}${stream.kind === "live" ? "" : ` · ${stream.kind}`}`;
 
   async function draw() {

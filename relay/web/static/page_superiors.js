@@ -3,6 +3,7 @@
 import { call, may } from "./api.js";
 import { ask, doing, facts, field, make, moment, press, redraw, size, table, tag, toast, told } from "./dom.js";
 import { addWords, t } from "./i18n.js";
+import { said } from "./said.js";
 
 addWords({
   en: {
@@ -94,7 +95,7 @@ export function open(element) {
     const { queue } = one;
     return make("section", {}, make("div", { class: "head" }, make("h2", {}, one.name), tag(t(`su_${one.state}`), TONES[one.state]), make("span", { class: "hint" }, `${t("su_since")} ${moment(one.state_since)}`), make("span", { class: "spacer" }),
       ...(may("operator") ? [press(t("su_passwords"), passwords(false)), press(t("su_renew"), passwords(true, t("su_renew_sure", { name: one.name }))), press(t("su_connect"), act("connect")), press(t("su_disconnect"), act("disconnect", t("su_disconnect_sure", { name: one.name })), "danger")] : [])),
-    one.problem ? make("p", { class: "problem", role: "alert" }, one.problem) : "",
+    one.problem ? make("p", { class: "problem", role: "alert" }, said(one.problem)) : "",
     make("div", { class: "columns" },
       make("div", { class: "card padded" }, facts([[t("su_peer"), `${one.host}:${one.port}`], [t("su_edition"), `JT/T 809-${one.edition}, ${t(one.encrypted ? "su_encrypted" : "su_plain")}`], [t("su_announced"), one.announced], [t("su_vehicles"), one.vehicles], [t("su_attempts"), one.attempts || ""], [t("su_next"), moment(one.next_attempt)], [t("su_age"), t("su_days", { d: Math.floor(age / 24), h: age % 24 })]])),
       make("div", { class: "card padded" }, make("h3", {}, t("su_queue")), facts([[t("su_q_waiting"), queue.waiting ? tag(String(queue.waiting), "warn") : 0], [t("su_q_queued"), queue.queued], [t("su_q_sent"), queue.sent], [t("su_q_dropped"), [queue.dropped_age, queue.dropped_full, queue.dropped_store].join(", ")]])),

@@ -8,6 +8,7 @@
 import { socketAddress } from "./api.js";
 import { t } from "./i18n.js";
 import { qualityNotes } from "./quality.js";
+import { said } from "./said.js";
 
 const BEHIND_SEEK_S = 1.6;     // farther behind than this: jump
 const BEHIND_LATE_S = 0.9;     // farther behind than this for LATE_S: jump
@@ -106,7 +107,7 @@ export class Player {
     socket.onclose = (close) => {
       if (this.run !== run) return;
       if (close.unusable) { this.start(); return; }    // with a connection of its own
-      this.fail(this.said || { message: close.reason ? t("ended", { why: close.reason }) : t("ws_failed"), hint: close.reason ? "" : t("ws_failed_hint") });
+      this.fail(this.said || { message: close.reason ? t("ended", { why: said(close.reason) }) : t("ws_failed"), hint: close.reason ? "" : t("ws_failed_hint") });
     };
   }
 
@@ -141,7 +142,7 @@ export class Player {
       // A SourceBuffer keeps the number of its tracks for ever: sound that joins, or goes, wants a new one.
       if (this.init && Boolean(this.init.audio) !== Boolean(message.audio)) this.openSource(this.run);
       this.init = message;
-      this.notes = [...(message.notes || []), ...(this.withoutSound ? [t("sound_dropped")] : [])];
+      this.notes = [...(message.notes || []).map(said), ...(this.withoutSound ? [t("sound_dropped")] : [])];
       this.push({ mime: message.mime });
       if (this.state === "connecting") this.set("starting");
     } else if (message.type === "quality") {
@@ -151,7 +152,7 @@ export class Player {
       this.asked = { until: performance.now() + message.seconds * 1000, path: message.continue };
       this.onChange(this);
     } else if (message.type === "error" || message.type === "end") {
-      this.said = { message: message.message || t("ended", { why: message.error || "" }), hint: message.hint || "", hop: message.hop, final: [401, 403, 404, 415].includes(message.status) };
+      this.said = { message: said(message.message) || t("ended", { why: message.error || "" }), hint: said(message.hint) || "", hop: message.hop, final: [401, 403, 404, 415].includes(message.status) };
       if (message.hops) for (const [hop, ms] of Object.entries(message.hops)) this.hops.set(hop, ms);
     }
   }

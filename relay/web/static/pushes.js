@@ -3,6 +3,7 @@
 import { call, may, who } from "./api.js";
 import { ask, doing, field, make, press, redraw, size, table, tag, toast, told } from "./dom.js";
 import { addWords, t } from "./i18n.js";
+import { said } from "./said.js";
 
 addWords({
   en: {
@@ -48,7 +49,7 @@ export class Pushes {
       table([t("pu_push"), t("pu_channel"), t("pu_target"), t("pu_state"), [t("pu_sent")], [t("pu_begun")], ""], this.items.map((one) => [
         make("span", {}, one.id, make("small", {}, [one.origin === "config" ? t("pu_from_config") : "", one.when === "demand" ? t("pu_demand") : "", one.watching ? t("pu_watching", { n: one.watching }) : ""].filter(Boolean).join(" · "))),
         `${this.fleet.name(one.sim || one.terminal)} · ${t("ch", { n: one.channel })}`, one.target,
-        make("span", {}, tag(t(`pu_${one.state}`), TONES[one.state]), make("small", {}, [one.state === "running" ? "" : one.last_error, one.next_try_s === null ? "" : t("pu_next", { s: Math.ceil(one.next_try_s) }), one.note].filter(Boolean).join(" · "))),
+        make("span", {}, tag(t(`pu_${one.state}`), TONES[one.state]), make("small", {}, [one.state === "running" ? "" : said(one.last_error), one.next_try_s === null ? "" : t("pu_next", { s: Math.ceil(one.next_try_s) }), said(one.note)].filter(Boolean).join(" · "))),
         [make("span", {}, size(one.bytes), make("small", {}, one.drops ? t("pu_drops", { n: one.drops }) : ""))], [String(one.reconnects)], make("span", {}, ...this.actions(one)),
       ]), t("pu_none")));
   }

@@ -7,8 +7,21 @@
 // `start` throws a Problem (./api.js) with words for people: no microphone allowed, page not secure, terminal offline, microphone taken …
 
 import { call, Problem } from "./api.js";
+import { addWords, t } from "./i18n.js";
+import { said } from "./said.js";
 
-const mine = (code, message, hint) => Object.assign(new Problem(0, { error: code, message, hint }));
+addWords({
+  en: {
+    ta_not_secure: "The browser gives no microphone to this page.", ta_not_secure_hint: "Open it by https, or on this machine as localhost.", ta_no_microphone: "There is no microphone: {why}",
+    ta_no_microphone_hint: "Allow it for this page beside its address, and see that one is plugged in.", ta_socket: "The connection for the sound failed.", ta_socket_hint: "A proxy in between must pass WebSockets.",
+  },
+  zh: {
+    ta_not_secure: "浏览器不向此页面提供麦克风。", ta_not_secure_hint: "请以 https 打开，或在本机用 localhost 打开。", ta_no_microphone: "没有可用的麦克风：{why}",
+    ta_no_microphone_hint: "请在地址栏旁允许此页面使用麦克风，并确认已接好。", ta_socket: "语音连接失败。", ta_socket_hint: "中间的代理必须放行 WebSocket。",
+  },
+});
+
+const mine = (code, message, hint) => new Problem(0, { error: code, message, hint });
 
 export class Talk {
   constructor(told = () => {}) {
@@ -31,7 +44,7 @@ export class Talk {
         : await call("POST", `/terminals/${encodeURIComponent(sim)}/channels/${channel}/talk`, { mode });
       this.id = answer.id;
       this.results = answer.results || [];
-      if (!answer.ws) throw mine("nobody", this.results.map((one) => `${one.terminal}: ${one.message}`).join("\n"), "");
+      if (!answer.ws) throw mine("nobody", this.results.map((one) => `${one.terminal}: ${said(one.message)}`).join("\n"), "");
       await this.open(answer.ws, mode);
     } catch (problem) {
       this.stop();
@@ -40,11 +53,11 @@ export class Talk {
   }
 
   async microphone() {
-    if (!navigator.mediaDevices) throw mine("not_secure", "The browser gives no microphone to this page.", "Open it by https, or on this machine as localhost.");
+    if (!navigator.mediaDevices) throw mine("not_secure", t("ta_not_secure"), t("ta_not_secure_hint"));
     try {
       return await navigator.mediaDevices.getUserMedia({ audio: { channelCount: 1, echoCancellation: true, noiseSuppression: true, autoGainControl: true } });
     } catch (problem) {
-      throw mine("no_microphone", `There is no microphone: ${problem.message}`, "Allow it for this page beside its address, and see that one is plugged in.");
+      throw mine("no_microphone", t("ta_no_microphone", { why: problem.message }), t("ta_no_microphone_hint"));
     }
   }
 
@@ -62,7 +75,7 @@ export class Talk {
     }
     return new Promise((ready, failed) => {
       this.socket.onopen = () => { this.told({ state: mode === "listen" ? "listening" : "speaking" }); ready(); };
-      this.socket.onerror = () => failed(mine("socket", "The connection for the sound failed.", "A proxy in between must pass WebSockets."));
+      this.socket.onerror = () => failed(mine("socket", t("ta_socket"), t("ta_socket_hint")));
     });
   }
 
@@ -81,14 +94,14 @@ export class Talk {
 
   word(what) {
     if (what.type === "end" || what.type === "error") this.why = what.message;
-    this.told({ state: what.state || what.type, message: what.message || what.problem || "", sim: what.sim });
+    this.told({ state: what.state || what.type, message: said(what.message || what.problem) || "", sim: what.sim });
   }
 
   mute(on) { this.muted = on; }
 
   over(reason) {
     if (this.closed) return;
-    this.told({ state: "over", message: this.why || reason || "" });
+    this.told({ state: "over", message: said(this.why || reason) || "" });
     this.stop();
   }
 

@@ -3,6 +3,7 @@
 import { call, fileAddress, may } from "./api.js";
 import { doing, make, moment, press, redraw, size, table, tag, toast, told } from "./dom.js";
 import { addWords, t } from "./i18n.js";
+import { said } from "./said.js";
 
 addWords({
   en: {
@@ -44,7 +45,7 @@ export class Uploads {
     this.shown = shown;
     redraw(this.element, make("h3", {}, t("up_title")), table([t("up_vehicle"), t("up_span"), t("up_state"), t("up_progress"), t("up_files"), t("up_made"), ""], this.items.map((one) => [
       `${this.fleet.name(one.sim)} · ${t("ch", { n: one.channel })}`, make("span", {}, moment(one.start_time), make("small", {}, moment(one.end_time))),
-      make("span", {}, tag(t(`up_${one.state}`), TONES[one.state]), make("small", {}, one.message || (one.waits_for_terminal ? t("up_offline") : ""))), this.progress(one), this.files(one), moment(one.created), may("operator") ? this.actions(one) : "",
+      make("span", {}, tag(t(`up_${one.state}`), TONES[one.state]), make("small", {}, said(one.message) || (one.waits_for_terminal ? t("up_offline") : ""))), this.progress(one), this.files(one), moment(one.created), may("operator") ? this.actions(one) : "",
     ]), t("up_none")));
   }
 

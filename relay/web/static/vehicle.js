@@ -8,6 +8,7 @@ import { controlCard, parameterCard, Photos, textCard } from "./orders.js";
 import { states, where } from "./page_vehicles.js";
 import { pad } from "./ptz.js";
 import { quirkCard } from "./quirks.js";
+import { codeWords, said } from "./said.js";
 import { Stage } from "./stage.js";
 import { startTalk } from "./callbar.js";
 
@@ -140,8 +141,8 @@ export class Vehicle {
     redraw(this.starts, make("h3", {}, `${t("vh_starts")} · ${t("channel", { n: channel })}`), table([t("vh_started"), t("vh_result"), t("d_hops")], items.slice(0, 10).map((trace) => {
       const last = trace.hops.at(-1);
       return [moment(trace.started), trace.failure ? tag(t("vh_ended_at", { hop: name(last?.hop ?? "requested") }), "bad") : tag(t("vh_first_picture", { ms: Math.round(last?.at_ms ?? 0) }), "good"),
-        make("span", { class: "trace" }, ...trace.hops.map((hop) => make("span", { title: [name(hop.hop), hop.detail].filter(Boolean).join(": ") }, name(hop.hop), make("b", {}, ` ${Math.round(hop.at_ms)} ms`))),
-          ...trace.notes.map((note) => make("span", { class: "note" }, note.note)), trace.failure ? make("span", { class: "note" }, typeof trace.failure === "string" ? trace.failure : trace.failure.message ?? JSON.stringify(trace.failure)) : "")];
+        make("span", { class: "trace" }, ...trace.hops.map((hop) => make("span", { title: [name(hop.hop), said(hop.detail)].filter(Boolean).join(": ") }, name(hop.hop), make("b", {}, ` ${Math.round(hop.at_ms)} ms`))),
+          ...trace.notes.map((note) => make("span", { class: "note" }, said(note.note))), trace.failure ? make("span", { class: "note" }, codeWords(trace.failure)) : "")];
     }), t("vh_starts_none")));
   }
 
@@ -150,7 +151,7 @@ export class Vehicle {
     const card = (title, rows) => make("div", { class: "card padded" }, make("h3", {}, title), facts(rows));
     redraw(this.facts,
       card(t("vh_identity"), [[t("vh_number"), item.phone], [t("vh_edition"), item.edition && `JT/T 808-${item.edition}`], [t("vh_maker"), [item.manufacturer, item.model].filter(Boolean).join(" ")], [t("vh_terminal_id"), item.terminal_id], ["ICCID", item.iccid], ["IMEI", item.imei],
-        [t("vh_firmware"), [item.hardware, item.firmware].filter(Boolean).join(", ")], [t("vh_codecs"), [item.video_codec, item.audio_codec].filter(Boolean).join(", ")], [t("vh_address"), item.peer && `${item.peer} (${item.transport})`], [t("vh_since"), moment(item.online_since)], [t("vh_heard"), moment(item.last_seen)], [t("vh_why"), item.offline_reason],
+        [t("vh_firmware"), [item.hardware, item.firmware].filter(Boolean).join(", ")], [t("vh_codecs"), [item.video_codec, item.audio_codec].filter(Boolean).join(", ")], [t("vh_address"), item.peer && `${item.peer} (${item.transport})`], [t("vh_since"), moment(item.online_since)], [t("vh_heard"), moment(item.last_seen)], [t("vh_why"), said(item.offline_reason)],
         [t("vh_clock"), off === null ? "" : Math.abs(off) < 5 ? t("vh_clock_right") : tag(t("vh_clock_off", { s: off.toFixed(0) }), "warn")], ...Object.entries(item.details)]),
       card(t("vh_state"), at ? [[t("vh_time"), moment(at.time)], [t("vh_place"), where(at)], [t("vh_speed"), `${at.speed.toFixed(1)} ${t("kmh")}`], [t("vh_direction"), `${at.direction}°`], [t("vh_acc"), at.acc ? t("vh_on") : t("vh_off")], [t("vh_mileage"), at.mileage === null ? "" : `${at.mileage} km`],
         [t("vh_signal"), [at.signal, at.satellites].filter((one) => one !== null).join(", ")]] : []),

@@ -3,6 +3,7 @@
 import { all, call, fileAddress, may, query } from "./api.js";
 import { doing, make, press, redraw, size, table, tag, toast, told } from "./dom.js";
 import { addWords, t } from "./i18n.js";
+import { said } from "./said.js";
 import { ofDay } from "./timeline.js";
 
 addWords({
@@ -46,7 +47,7 @@ export class Videos {
   draw() {
     const { running } = this;
     const change = (method) => (event) => doing(event, async () => { await call(method, this.path, method === "POST" ? {} : undefined); await this.again(); });
-    const state = !running ? "" : tag(running.problem ? t("vi_problem", { why: running.problem }) : t("vi_runs", { time: ofDay(this.second(running.since)) }), running.problem ? "bad" : "good");
+    const state = !running ? "" : tag(running.problem ? t("vi_problem", { why: said(running.problem) }) : t("vi_runs", { time: ofDay(this.second(running.since)) }), running.problem ? "bad" : "good");
     redraw(this.element, make("div", { class: "head" }, make("h3", {}, t("vi_title")), state, make("span", { class: "spacer" }), !may("operator") ? "" : running ? press(t("vi_end"), change("DELETE"), "danger") : press(t("vi_record"), change("POST"))), this.screen,
       table([t("pb_from"), t("vi_length"), [t("pb_size")], t("vi_picture"), t("vi_why"), ""], this.items.map((one) => [
         ofDay(this.second(one.start_time)), make("span", {}, ofDay(one.seconds), one.growing ? make("small", {}, t("vi_growing")) : ""), [size(one.bytes)], [one.video && `${one.video} ${one.width}×${one.height}`, one.audio].filter(Boolean).join(" + "), one.why,

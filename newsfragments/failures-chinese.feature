@@ -1,0 +1,1 @@
+The Chinese console tells failures in Chinese: why a picture does not come, why a terminal is offline or an order was not carried out, the notes of starts, links' and pushes' causes, refusals and what to do about them.

@@ -1,0 +1,50 @@
+// What the relay says about failures, in the page's language. The relay speaks English, with a code for programs; its sentences are found again by
+// their form, what was put into them (numbers, names, other sentences) goes into the Chinese one. What is not found stays as it came.
+
+import { currentLanguage } from "./i18n.js";
+import answers from "./zh_answers.js";
+import causes from "./zh_causes.js";
+import { codes, inside, messages } from "./zh_names.js";
+
+const TEXT_MAX = 2000;     // longer ones are no sentences
+const DEEP_MAX = 4;        // a sentence in a sentence in a sentence
+
+let known = null;          // {fixed: English → Chinese, forms: [{pattern, chinese}], words}; made when it is first needed
+
+function prepare() {
+  const all = [...answers, ...causes, ...messages], plain = (text) => text.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
+  const letters = (text) => text.replaceAll("{}", "").length;
+  const forms = all.filter(([english]) => english.includes("{}")).sort((one, other) => letters(other[0]) - letters(one[0]));   // the closest first
+  return {
+    fixed: new Map(all.filter(([english]) => !english.includes("{}"))),
+    forms: forms.map(([english, chinese]) => ({ pattern: new RegExp(`^${english.split("{}").map(plain).join("(.*?)")}$`, "s"), chinese })),
+    words: new Map([...inside, ...Object.entries(codes)]),
+  };
+}
+
+function chinese(text, deep) {
+  const whole = known.fixed.get(text);
+  if (whole !== undefined || deep > DEEP_MAX) return whole;
+  const several = text.split(/(?<=[.?]) (?=[A-Z])/);
+  if (several.length > 1) {
+    const each = several.map((one) => chinese(one, deep + 1));
+    if (each.every(Boolean)) return each.join("");
+  }
+  for (const { pattern, chinese: form } of known.forms) {
+    const found = pattern.exec(text);
+    if (found) return form.replace(/\{(w?)(\d)\}/g, (_, word, place) => { const part = found[Number(place) + 1]; return (word ? known.words.get(part) : undefined) ?? chinese(part, deep + 1) ?? part; });
+  }
+  if (!text.endsWith(".")) return undefined;
+  const clause = chinese(text.slice(0, -1), deep);     // a cause that was made a sentence
+  return clause && `${clause}。`;
+}
+
+/** A sentence or a cause, as the relay tells it. */
+export function said(text) {
+  if (!text || currentLanguage() !== "zh" || text.length > TEXT_MAX) return text;
+  known ??= prepare();
+  return chinese(text, 0) ?? text;
+}
+
+/** A code of a failure (`no_answer`) as words. */
+export const codeWords = (code) => (currentLanguage() === "zh" && codes[code]) || code.replaceAll("_", " ");
