@@ -51,7 +51,7 @@ STOP_S = 9.0  #: for everything together; contract and operators' tools count on
 FIRST_LINK_S = 900  #: life of the first administrator's link
 
 #: what SIGHUP changes at once; everything else waits for the next start
-RELOADABLE = {"log.level", "log.format", "log.record", "auth.signing_key", "auth.signing_key_old", "auth.leeway_s", "push"}
+RELOADABLE = {"log.level", "log.format", "log.record", "auth.signing_key", "auth.signing_key_old", "auth.leeway_s", "push", "hook"}
 
 
 class MonotonicClock:
@@ -300,13 +300,16 @@ class Relay(MultiService):
             self.signer.leeway_s = fresh.auth.leeway_s
         if self.writer is not None:
             self.writer.set(fresh.log.format, fresh.log.level)
+        changed: list[str] = []
         if self.parts is not None:
+            changed = self.parts.hooks.configure(fresh.hook)
             self.parts.pushes.configure(fresh.push)
             self.parts.recorder.want(fresh.log.record)
         waiting = [name for name in differing(self.settings, fresh) if name not in RELOADABLE]
         if self.parts is not None and self.parts.superiors is not None:
             waiting = [name for name in waiting if name != "superior"] + self.parts.superiors.reconfigure(fresh.superior)
-        log.info("configuration reread{rest}", rest=f"; at the next start: {', '.join(waiting)}" if waiting else "")
+        rest = f"; {', '.join(changed)}" if changed else ""
+        log.info("configuration reread{rest}", rest=f"{rest}; at the next start: {', '.join(waiting)}" if waiting else rest)
 
 
 def differing(one: Settings, other: Settings) -> list[str]:

@@ -11,6 +11,9 @@ HMAC-SHA256(secret, "UNIX." + body).
 A hook with ``decide = true`` is asked before a play (``on_play``): it answers ``{"allow": false, "message": "…"}`` to refuse (``{"code": N}``
 with N other than 0 does as well, as servers of this kind have it). ``form = "srs"`` has bodies of its own (``hooks_srs``).
 A play waits for it at most ``timeout_s``; ``on_failure`` says what then.
+
+The configuration may be read again (``configure``). A hook is known by its name: with other settings it keeps its queue and its counters. One that is
+gone, or has another form, is told nothing more; what waits for it is still delivered, up to the first that has to be given up.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import partial
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
@@ -117,6 +121,7 @@ class Hook:
         self._sending: Deferred[Any] | None = None
         self._timer: DelayedCall | None = None
         self._closed = False
+        self._left: Callable[[Hook], None] | None = None
 
     @property
     def waiting(self) -> int:
@@ -140,8 +145,27 @@ class Hook:
         self._queue.append(_Delivery(name, body, secrets.token_hex(8)))
         self._next()
 
+    def change(self, settings: HookSettings) -> None:
+        """From now on these, for what waits too; what had to be tried again is tried at once."""
+        self.settings = settings
+        self._left = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+            self._queue[0].tries = 0
+            self._next()
+
+    def leave(self, left: Callable[[Hook], None]) -> None:
+        """It is not in the configuration any more: ``left`` is called when nothing waits."""
+        self._left = left
+        self._next()
+
     def _next(self) -> None:
-        if self._sending is not None or self._timer is not None or not self._queue or self._closed:
+        if self._sending is not None or self._timer is not None or self._closed:
+            return
+        if not self._queue:
+            if self._left is not None:
+                self._left(self)
             return
         delivery = self._queue[0]
         delivery.tries += 1
@@ -176,6 +200,9 @@ class Hook:
         if delivery.tries > len(RETRY_S):
             self._queue.popleft()
             self.counts["failed"] += 1
+            if self._left is not None:  # nobody may be there: the rest is not tried for hours
+                self.counts["dropped"] += len(self._queue)
+                self._queue.clear()
             self._next()
             return
         self._timer = self._clock.callLater(RETRY_S[delivery.tries - 1], self._retry)
@@ -239,9 +266,54 @@ class Hooks:
         self, settings: Iterable[HookSettings], post: Post, events: Events, clock: Clock, wall: Callable[[], float], server: str
     ) -> None:
         peer_log = PeerLog(log, clock.seconds, LOG_S)
-        self.hooks = [Hook(each, post, clock, wall, peer_log) for each in settings]
+        self.hooks: list[Hook] = []
+        self._make = partial(Hook, post=post, clock=clock, wall=wall, peer_log=peer_log)
         self._server = server
-        self._stop = events.subscribe(self._heard) if self.hooks else None
+        self._events = events
+        self._stop: Callable[[], None] | None = None
+        self._leaving: list[Hook] = []  #: not in the configuration any more, and something waits for them
+        self._gone: Counter[str] = Counter()  #: what became of deliveries to those that have left
+        self.configure(settings)
+
+    def configure(self, wanted: Iterable[HookSettings]) -> list[str]:
+        """The configuration's, at the start and when it is read again; gives what is otherwise, in words."""
+        before = {hook.settings.name: hook for hook in self.hooks}
+        changes, self.hooks = [], []
+        for settings in wanted:
+            hook = before.get(settings.name)
+            if hook is not None and hook.settings.form == settings.form:
+                del before[settings.name]
+                if hook.settings != settings:
+                    hook.change(settings)
+                    changes.append(f"hook {settings.name} (changed)")
+            else:  # bodies that wait are made already: another form is another hook
+                hook = self._back(settings) or self._make(settings)
+                changes.append(f"hook {settings.name} ({'changed' if settings.name in before else 'new'})")
+            self.hooks.append(hook)
+        names = {hook.settings.name for hook in self.hooks}
+        changes += [f"hook {name} (gone)" for name in before if name not in names]
+        self._leaving += before.values()
+        for hook in before.values():
+            hook.leave(self._left)
+        if self.hooks and self._stop is None:
+            self._stop = self._events.subscribe(self._heard)
+        elif self._stop is not None and not self.hooks:
+            self._stop()
+            self._stop = None
+        return changes
+
+    def _back(self, settings: HookSettings) -> Hook | None:
+        """One that was leaving."""
+        hook = next((one for one in self._leaving if (one.settings.name, one.settings.form) == (settings.name, settings.form)), None)
+        if hook is not None:
+            self._leaving.remove(hook)
+            hook.change(settings)
+        return hook
+
+    def _left(self, hook: Hook) -> None:
+        self._leaving.remove(hook)
+        self._gone += hook.counts
+        hook.close()
 
     def _heard(self, event: Event) -> None:
         name = hook_name(event["event"])
@@ -291,16 +363,16 @@ class Hooks:
     @property
     def counts(self) -> Counter[str]:
         """What became of deliveries, all hooks together."""
-        return sum((hook.counts for hook in self.hooks), Counter())
+        return sum((hook.counts for hook in (*self.hooks, *self._leaving)), self._gone)
 
     @property
     def waiting(self) -> int:
         """Events that are not delivered yet."""
-        return sum(hook.waiting for hook in self.hooks)
+        return sum(hook.waiting for hook in (*self.hooks, *self._leaving))
 
     def close(self) -> None:
         """The relay stops; what waits is not delivered."""
         if self._stop is not None:
             self._stop()
-        for hook in self.hooks:
+        for hook in (*self.hooks, *self._leaving):
             hook.close()

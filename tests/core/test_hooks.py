@@ -154,3 +154,105 @@ def test_without_deciding_hooks_a_play_begins_at_once() -> None:
     given.hooks.may_play(sim="1").addCallback(verdicts.append)
     assert verdicts[0].allow
     assert not given.receiver.posts
+
+
+def settings(name: str = "fleet", url: str = "http://x/", **more: Any) -> Hook:
+    return Hook(name=name, url=url, **more)
+
+
+def urls(given: Given) -> list[str]:
+    return [url for url, *_ in given.receiver.posts]
+
+
+def test_hooks_that_are_the_same_in_a_new_configuration_keep_queue_and_counters() -> None:
+    given = Given()
+    for sim in "123":
+        given.events.publish("terminal.online", sim=sim)
+    given.receiver.answer()
+    before = given.hooks.hooks[0]
+    assert given.hooks.configure([settings("other", "http://y/"), settings()]) == ["hook other (new)"]
+    assert given.hooks.hooks[1] is before
+    assert (before.counts["delivered"], before.waiting) == (1, 2)
+    given.events.publish("terminal.offline", sim="4")
+    assert urls(given) == ["http://x/", "http://x/", "http://y/"]
+    assert given.hooks.configure([settings("other", "http://y/"), settings()]) == []
+
+
+def test_a_changed_hook_sends_what_waits_to_its_new_address_at_once() -> None:
+    given = Given()
+    given.events.publish("terminal.online", sim="1")
+    given.events.publish("terminal.online", sim="2")
+    given.receiver.fail()
+    assert given.hooks.configure([settings(url="http://moved/", secret="new", events=("on_terminal_offline",))]) == ["hook fleet (changed)"]
+    assert urls(given) == ["http://x/", "http://moved/"], "nothing waits for the next try at an address that is right now"
+    assert "X-JT1078-Signature" in given.receiver.posts[1][1]
+    given.receiver.answer()
+    given.receiver.answer()
+    assert given.receiver.told == [("on_terminal_online", "1"), ("on_terminal_online", "1"), ("on_terminal_online", "2")]
+    given.events.publish("terminal.online", sim="3")
+    given.events.publish("terminal.offline", sim="3")
+    assert given.receiver.told[3:] == [("on_terminal_offline", "3")]
+    given.clock.advance(60)
+    assert len(given.receiver.posts) == 4
+
+
+def test_a_delivery_under_way_counts_though_its_hook_changes_meanwhile() -> None:
+    given = Given()
+    given.events.publish("terminal.online", sim="1")
+    given.hooks.configure([settings(url="http://moved/")])
+    given.receiver.answer()
+    assert (urls(given), given.hooks.counts["delivered"], given.hooks.waiting) == (["http://x/"], 1, 0)
+
+
+def test_what_waits_for_a_hook_that_is_gone_is_still_delivered() -> None:
+    given = Given()
+    given.events.publish("terminal.online", sim="1")
+    given.events.publish("terminal.online", sim="2")
+    assert given.hooks.configure([]) == ["hook fleet (gone)"]
+    assert (given.hooks.hooks, given.hooks.get("fleet"), given.hooks.waiting) == ([], None, 2)
+    given.events.publish("terminal.online", sim="late")
+    given.receiver.answer()
+    given.receiver.answer()
+    assert given.receiver.told == [("on_terminal_online", "1"), ("on_terminal_online", "2")]
+    assert (given.hooks.counts["delivered"], given.hooks.waiting) == (2, 0), "figures do not go back"
+    assert given.hooks.configure([settings()]) == ["hook fleet (new)"]
+    assert given.hooks.hooks[0].counts["delivered"] == 0
+    given.events.publish("terminal.online", sim="3")
+    assert given.receiver.told[-1] == ("on_terminal_online", "3")
+
+
+def test_a_hook_that_is_gone_and_does_not_answer_is_given_up_with_all_that_waits() -> None:
+    given = Given()
+    for sim in "123":
+        given.events.publish("terminal.online", sim=sim)
+    given.hooks.configure([])
+    for wait in (*RETRY_S, 0.0):
+        given.receiver.fail()
+        given.clock.advance(wait)
+    assert (given.hooks.counts["failed"], given.hooks.counts["dropped"], given.hooks.waiting) == (1, 2, 0)
+    assert not given.clock.getDelayedCalls()
+
+
+def test_a_hook_that_comes_back_while_it_leaves_goes_on() -> None:
+    given = Given()
+    given.events.publish("terminal.online", sim="1")
+    given.events.publish("terminal.online", sim="2")
+    given.hooks.configure([])
+    given.hooks.configure([settings()])
+    given.events.publish("terminal.online", sim="3")
+    for _ in range(3):
+        given.receiver.answer()
+    assert [sim for _, sim in given.receiver.told] == ["1", "2", "3"]
+    assert given.hooks.counts["delivered"] == 3
+
+
+def test_what_waits_in_the_former_form_goes_where_it_was_meant_to() -> None:
+    given = Given()
+    given.events.publish("terminal.online", sim="1")
+    given.events.publish("terminal.online", sim="2")
+    assert given.hooks.configure([settings(url="http://srs/", form="srs")]) == ["hook fleet (changed)"]
+    given.events.publish("viewer.began", sim="5", channel=1, format="flv", kind="live", who="ann", address="10.0.0.7:4000")
+    given.receiver.answer()
+    assert urls(given) == ["http://x/", "http://srs/", "http://x/"]
+    given.hooks.close()
+    assert given.hooks.waiting == 0
