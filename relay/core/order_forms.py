@@ -42,6 +42,8 @@ AREA_FLAGS = {
     "entry_alarm_driver": 2, "entry_alarm_platform": 3, "exit_alarm_driver": 4, "exit_alarm_platform": 5, "doors_closed": 8, "communication_off": 14,
     "gnss_detail": 15,
 }  # fmt: skip
+#: those of them that a route has
+ROUTE_FLAGS = {word: bit for word, bit in AREA_FLAGS.items() if bit in areas.ROUTE_BITS}
 
 
 def built(kind: type[Body], fields: Mapping[str, Any], edition: int) -> Body:
@@ -228,7 +230,7 @@ class _Area:
         if not isinstance(number, int) or not 1 <= number <= 0xFFFFFFFF:
             raise NotPossibleError(f"{self.where}: id is a number from 1 on")
         self.number = number
-        for word, bit in AREA_FLAGS.items():
+        for word, bit in (ROUTE_FLAGS if kind == "routes" else AREA_FLAGS).items():
             if self.given.pop(word, False):
                 self.attributes |= 1 << bit
         begin, end = self.given.pop("start_time", None), self.given.pop("end_time", None)
@@ -318,7 +320,7 @@ def _route(area: _Area) -> dict[str, Any]:
         slow, fast = point.pop("too_long_s", None), point.pop("too_short_s", None)
         if slow is not None or fast is not None:
             flags |= 1
-            one.update(too_long_threshold=slow or 0, too_short_threshold=fast or 0)
+            one.update(too_long_threshold=0xFFFF if slow is None else slow, too_short_threshold=fast or 0)  # neither is missed where it is not given
         speed, seconds, night = point.pop("max_speed_kmh", None), point.pop("overspeed_s", None), point.pop("night_max_speed_kmh", None)
         if speed is not None:
             flags |= 2

@@ -67,3 +67,17 @@ def test_points_that_are_none(points: Any) -> None:
     for kind in ("polygons", "routes"):
         with pytest.raises(NotPossibleError):
             forms.set_areas(kind, "append", [{"id": 1, "points": points}], 2013)
+
+
+def test_a_route_has_its_own_flags_and_rules_for_each_segment() -> None:
+    points: list[dict[str, Any]] = [{"latitude": 22.5, "longitude": 114.0, "max_speed_kmh": 40, "overspeed_s": 5, "too_long_s": 600}]
+    points += [{"latitude": 22.6, "longitude": 114.1, "too_short_s": 30}]
+    (made,) = forms.set_areas("routes", "append", [{"id": 1, "points": points, "exit_alarm_platform": True}], 2019)
+    fields = made.fields()
+    assert fields["attributes"] == 1 << 5
+    first, second = fields["points"]
+    assert (first["max_speed"], first["overspeed_duration"], first["night_max_speed"]) == (40, 5, 40)
+    assert (first["too_long_threshold"], first["too_short_threshold"]) == (600, 0)
+    assert (second["attributes"], second["too_long_threshold"], second["too_short_threshold"]) == (1, 0xFFFF, 30), "no longest time: none is too long"
+    with pytest.raises(NotPossibleError, match="doors_closed is not known here"):  # bits 6 and above are reserved there
+        forms.set_areas("routes", "append", [{"id": 1, "points": points, "doors_closed": True}], 2019)

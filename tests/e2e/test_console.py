@@ -295,14 +295,18 @@ def test_an_area_is_drawn_sent_read_back_and_deleted(scene: Scene, page: Any) ->
     assert len(form.get_by_label("Places").input_value().splitlines()) == 3
     form.get_by_label("Number").fill("7")
     form.get_by_label("Name").fill("车场")
-    form.get_by_label("Speed limit").fill("40")
+    form.get_by_label("Speed limit (km/h)").fill("40")
+    form.get_by_text("More rules").click()
+    form.get_by_label("Speed limit at night").fill("30")
+    form.get_by_label("Doors must stay closed").check()
+    form.get_by_label("Communication module off").check()
     shoot(page, "areas")
     form.get_by_role("button", name="Send to the terminal").click()
     page.get_by_text("The terminal has taken it.").wait_for()
     page.get_by_role("button", name="Read from the terminal").last.click()
     row = page.get_by_role("row", name=re.compile("车场"))
     row.get_by_text("3 places").wait_for()
-    row.get_by_text("at most 40 km/h").wait_for()
+    row.get_by_text("at most 40 km/h, at night 30 km/h, Doors must stay closed inside, Communication module off inside").wait_for()
     form.get_by_label("Places").fill("22.5 114\nnowhere")
     form.get_by_role("button", name="Send to the terminal").click()
     page.get_by_text("Line 2 is not a latitude and a longitude: nowhere").wait_for()
@@ -310,6 +314,35 @@ def test_an_area_is_drawn_sent_read_back_and_deleted(scene: Scene, page: Any) ->
     row.get_by_role("button", name="Delete").click()
     page.get_by_text("The terminal has none of these.").wait_for()
     assert scene.relay.api("GET", f"/terminals/{OTHER}/areas/polygons")["count"] == 0
+
+
+def test_a_route_has_rules_for_each_of_its_segments(scene: Scene, page: Any) -> None:
+    visit(page, scene, f"vehicles/{OTHER}")
+    page.locator("summary", has_text="Areas and routes").click()
+    form = page.get_by_role("form", name="Areas and routes")
+    form.get_by_role("combobox", name="Kind").select_option("routes")
+    form.get_by_label("Places").fill("22.5, 114.0\n22.6, 114.1\n22.7, 114.2")
+    form.get_by_label("Number").fill("3")
+    form.get_by_label("Speed limit (km/h)").fill("80")
+    form.get_by_text("More rules").click()
+    assert not form.get_by_label("Doors must stay closed").is_visible()
+    for words, value in (("limit (km/h)", "40"), ("exceeded for (s)", "5"), ("at night (km/h)", "30"), ("width (m)", "20"), ("at most (s)", "600")):
+        form.get_by_label(f"Segment 2: {words}").fill(value)
+    form.get_by_label("Segment 3: limit (km/h)").fill("70000")
+    form.get_by_text("More rules").click()
+    form.get_by_role("button", name="Send to the terminal").click()
+    assert form.locator("details.more").get_attribute("open") is not None, "what is wrong is shown"
+    form.get_by_label("Segment 3: limit (km/h)").fill("")
+    form.get_by_label("Segment 2: limit (km/h)").scroll_into_view_if_needed()
+    shoot(page, "route")
+    form.get_by_role("button", name="Send to the terminal").click()
+    page.get_by_text("The terminal has taken it.").wait_for()
+    points = scene.relay.api("GET", f"/terminals/{OTHER}/areas/routes")["areas"][0]["points"]
+    told = [[point.get(name) for name in ("width", "max_speed", "overspeed_duration", "night_max_speed", "too_long_threshold")] for point in points]
+    assert told == [[50, 80, 10, 80, None], [20, 40, 5, 30, 600], [50, 80, 10, 80, None]]
+    page.get_by_role("button", name="Read from the terminal").last.click()
+    page.get_by_text("at most 40–80 km/h, at night 30–80 km/h, driving time").wait_for()
+    scene.relay.api("DELETE", f"/terminals/{OTHER}/areas/routes")
 
 
 def test_quirks_are_said_taken_back_and_exported(scene: Scene, page: Any) -> None:

@@ -1,0 +1,1 @@
+In the console, the form of areas and routes has the rest of their rules folded away: limits, width and driving time of each segment of a route, the speed limit at night (2019), closed doors, communication module and GNSS inside an area. A route no longer takes flags that it does not have.
