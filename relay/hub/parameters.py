@@ -28,11 +28,14 @@ class ParameterSets:
         self._sequence: dict[int, bytes] = {}
         self._picture: dict[int, bytes] = {}
         self._old: set[int] = set()  # picture sets that have not come again since their sequence set changed
+        self._same: set[bytes] = set()  # have come again since anything changed: to be known by a look
         self._config: VideoConfig | None = None
         self._active = -1  # number of the sequence set in use
 
     def remember(self, nalu: bytes) -> bool:
         """Take in an SPS, PPS or VPS; True if it is new or changed. A broken one is refused with DecodeError, and what was there stays."""
+        if nalu in self._same and not self._old:  # nearly always
+            return False
         if self.codec == "h264":
             sequence = nalu[0] & 0x1F == h264.NAL_SPS
             known = self._sequence if sequence else self._picture
@@ -45,12 +48,14 @@ class ParameterSets:
             self._sequence_number(nalu)
             self._old.discard(number)
         if known.get(number) == nalu:
+            self._same.add(nalu)
             return False
         if known is self._sequence and number in known:
             self._old.update(other for other, picture in self._picture.items() if self._sequence_number(picture) == number)
         if number not in known and len(known) >= SETS_MAX:
             del known[next(iter(known))]
         known[number] = nalu
+        self._same.clear()
         self.stale = True
         return True
 

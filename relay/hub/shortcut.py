@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Generator
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from relay.codec.frame import Frame, plain_picture
@@ -346,6 +347,7 @@ class Shortcut:
             stamp_limit, bytes_room, frames_room = stream.room(offset)
 
 
+@lru_cache(maxsize=4096)
 def _marks(key: bytes, kind: int) -> Marks:
     return Marks(*(key + bytes((kind | mark,)) for mark in (SubpackageMark.FIRST, SubpackageMark.MIDDLE, SubpackageMark.LAST, SubpackageMark.ATOMIC)))
 

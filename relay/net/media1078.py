@@ -25,7 +25,7 @@ from twisted.python.failure import Failure
 from relay.hub.ingest import Ingest
 from relay.hub.merge import Clock, DelayedCall
 from relay.hub.registry import Refusal, Registry
-from relay.hub.shortcut import REST, SENT, Shortcut, Take
+from relay.hub.shortcut import REST, SENT, Shortcut
 from relay.hub.stream import Stream
 from relay.jt1078.demux import Demuxer, RawFrame
 from relay.net.peerlog import PeerLog, how_it_ended
@@ -93,7 +93,6 @@ class MediaProtocol(TwistedProtocol):
         "_packets_seen",
         "_recv_into",
         "_seconds",
-        "_short",
         "_shortcut",
         "_sim",
         "_stream",
@@ -143,7 +142,6 @@ class MediaProtocol(TwistedProtocol):
         self._channel = -1
         self._stream: Stream | None = None
         self._shortcut: Shortcut | None = None
-        self._short: Take | None = None  #: the shortcut's, where nobody records
 
     # Twisted ---------------------------------------------------------------
 
@@ -228,13 +226,14 @@ class MediaProtocol(TwistedProtocol):
         if not size:
             self._hand_back()
             return False
-        take = self._short
-        if take is None:
-            self.received(bytes(view[:size]), now)
-        else:  # nearly always, so it stands here as well
-            answer = take((bytes(view[:size]), now))
+        shortcut = self._shortcut
+        tap = self.tap
+        if shortcut is not None and (tap is None or (tap.deaf and not tap.inspector.watched)):  # nearly always, so it stands here as well
+            answer = shortcut.take((bytes(view[:size]), now))
             if answer != SENT:
                 self._went(answer, now)
+        else:
+            self.received(bytes(view[:size]), now)
         return size == RECV_BYTES and self.poller is not None
 
     def failed(self) -> None:
@@ -265,10 +264,8 @@ class MediaProtocol(TwistedProtocol):
         stream = self._stream
         if self._shortcut is None and len(self.demuxer.streams) == 1 and stream is not None and type(stream.ingest) is Ingest:
             self._shortcut = stream.shortcut = Shortcut(self.demuxer, stream.ingest, stream, self.server.registry.merge)
-            self._short = self._shortcut.take if self.tap is None else None
 
     def _give_up_shortcut(self) -> None:
-        self._short = None
         shortcut, self._shortcut = self._shortcut, None
         if shortcut is not None:
             shortcut.give_up()

@@ -90,7 +90,7 @@ class Recorder:
         inspector: Inspector | None = None,
     ) -> None:
         self.directory = directory  #: None: nothing is recorded
-        self.inspector = inspector
+        self.inspector = Inspector(wall, lambda *_: {}) if inspector is None else inspector  # at an own one nobody looks
         self.max_bytes = max_bytes
         self.wall = wall
         self._wanted = {_subject(one) for one in subjects}
@@ -265,7 +265,7 @@ class _File:
 class Tap:
     """One connection's way into a recording."""
 
-    __slots__ = ("_closed", "_cutter", "_file", "_info", "_kept", "_kept_bytes", "_link", "_named", "_peek", "_recorder", "_subject")
+    __slots__ = ("_closed", "_cutter", "_file", "_info", "_kept", "_kept_bytes", "_link", "_named", "_peek", "_recorder", "_subject", "deaf", "inspector")
 
     def __init__(self, recorder: Recorder, link: int, info: dict[str, Any]) -> None:
         self._recorder = recorder
@@ -274,6 +274,8 @@ class Tap:
         self._file: _File | None = None
         self._subject = ""
         self._named = False
+        self.deaf = False  #: nobody records this connection: only who inspects may still want to hear
+        self.inspector = recorder.inspector
         self._closed = False
         self._cutter: Cutter | None = None
         self._kept: list[Event] = [Event(Kind.OPEN, link, self._now(), info=info)]
@@ -293,9 +295,8 @@ class Tap:
                     self.named(subject)
         elif self._file is not None:
             self._write(Event(Kind.IN, self._link, self._now(), bytes(data)))
-        inspector = self._recorder.inspector
-        if inspector is not None and inspector.watched:
-            self._show(inspector, "in", data)
+        if self.inspector.watched:
+            self._show( "in", data)
 
     def data_out(self, data: bytes) -> None:
         """Bytes of ours."""
@@ -303,14 +304,13 @@ class Tap:
             self._keep(Kind.OUT, data)
         elif self._file is not None:
             self._write(Event(Kind.OUT, self._link, self._now(), bytes(data)))
-        inspector = self._recorder.inspector
-        if inspector is not None and inspector.watched:
-            self._show(inspector, "out", data)
+        if self.inspector.watched:
+            self._show( "out", data)
 
-    def _show(self, inspector: Inspector, direction: str, data: bytes) -> None:
+    def _show(self, direction: str, data: bytes) -> None:
         if self._cutter is None:
             self._cutter = Cutter(self._info)
-        self._cutter.feed(inspector, direction, self._subject, bytes(data))
+        self._cutter.feed(self.inspector, direction, self._subject, bytes(data))
 
     def close(self, reason: str) -> None:
         """The connection is gone; the tap is of no use after it."""
@@ -320,6 +320,7 @@ class Tap:
         if self._file is not None:
             self._write(Event(Kind.CLOSE, self._link, self._now(), info={"reason": reason}))
             self._file = None
+        self.deaf = True
         self._named = True
         self._kept = []
         if self._subject:
@@ -335,6 +336,7 @@ class Tap:
         self._recorder.join(subject, self)
         kept, self._kept = self._kept, []
         self._file = self._recorder.file_for(subject)
+        self.deaf = self._file is None
         for event in kept if self._file is not None else ():
             self._write(event)
 
@@ -342,6 +344,7 @@ class Tap:
         """Record from here on: in the middle of the connection, which the recording says."""
         if self._file is None and not self._closed:
             self._file = file
+            self.deaf = False
             now = self._now()
             self._write(Event(Kind.OPEN, self._link, now, info=self._info))
             self._write(Event(Kind.NOTE, self._link, now, info={"begun": "in the middle of the connection"}))
@@ -349,11 +352,12 @@ class Tap:
     def _write(self, event: Event) -> None:
         if self._file is not None and not self._file.write(event):
             self._file = None
+            self.deaf = True
 
     def _keep(self, kind: Kind, data: bytes) -> None:
         self._kept_bytes += len(data) + 64
         if self._kept_bytes > UNNAMED_BYTES:  # nobody that we record begins like this
-            self._named = True
+            self._named = self.deaf = True
             self._kept = []
             self._peek = None
             return
