@@ -24,6 +24,7 @@ COMMANDS = {
     "selftest": ("relay.cli.selftest", "conformance: a relay against simulated terminals and superior platforms, with a report"),
     "replay": ("relay.cli.replay", "play a recorded terminal against a relay, or scrub the recording"),
     "check-config": ("relay.cli.check_config", "every fault of a configuration file at once"),
+    "check-health": ("relay.cli.check_health", "whether the relay of a configuration answers on this machine"),
     "terminal": ("relay.cli.terminal", "the known terminals: add, list, remove, import"),
     "backup": ("relay.cli.backup", "copy the store while the relay runs"),
     "user": ("relay.cli.user", "users and their roles"),

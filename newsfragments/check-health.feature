@@ -1,0 +1,1 @@
+`jt1078relay check-health` says by its exit status whether the relay of a configuration answers on this machine, at whichever port and with or without TLS; the container image's health check is made of it.
