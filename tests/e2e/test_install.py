@@ -74,7 +74,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("source")
     copy = folder / "copy"
     copy.mkdir()
-    for name in ("README.md", "LICENSE", "CONTRIBUTING.md", "Makefile", "MANIFEST.in", "setup.cfg", "pyproject.toml", "ruff.toml"):
+    for name in ("README.md", "LICENSE", "CONTRIBUTING.md", "Makefile", "MANIFEST.in", "setup.cfg", "pyproject.toml", "ruff.toml", ".dockerignore"):
         (copy / name).symlink_to(ROOT / name)
     for name in ("relay", "plugins", "etc", "docs", "tests", "bench", "newsfragments", ".ci"):
         (copy / name).symlink_to(ROOT / name)
@@ -97,7 +97,7 @@ def files(*folders: str) -> set[str]:
 
 
 def test_the_source_distribution_has_tests_documentation_and_samples(source: Path) -> None:
-    wanted = files("relay", "tests", "docs", "etc") | {"README.md", "LICENSE", "setup.cfg", "plugins/relay_plugin.py", ".ci/run"}
+    wanted = files("relay", "tests", "docs", "etc") | {"README.md", "LICENSE", "setup.cfg", "plugins/relay_plugin.py", ".ci/run", ".dockerignore"}
     assert {name for name in wanted if not name.endswith((".pyc", "dropin.cache"))} <= {
         str(path.relative_to(source)) for path in source.rglob("*") if path.is_file()
     }
@@ -114,6 +114,17 @@ def test_the_wheel_has_what_it_needs_and_nothing_else(wheel: Path) -> None:
     }  # fmt: skip
     assert "jt1078relay = relay.cli.main:main" in points
     assert {"relay/py.typed", "relay/web/static/index.html"} <= names
+
+
+def test_what_a_container_image_is_built_of_makes_the_same_wheel(wheel: Path, tmp_path: Path) -> None:
+    lines = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    assert "*" in lines
+    for name in (line.removeprefix("!") for line in lines if line.startswith("!")):
+        (tmp_path / name).symlink_to(ROOT / name)
+    run(sys.executable, "-c", f"import os; os.chdir({str(tmp_path)!r}); {SETUP}", "--quiet", "bdist_wheel", "--dist-dir", tmp_path)
+    [same] = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as one, zipfile.ZipFile(same) as other:
+        assert set(one.namelist()) == set(other.namelist())
 
 
 def test_the_installed_wheel_runs_the_demonstration(wheel: Path, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from relay.cli.main import COMMANDS
 from relay.settings import Settings
 from tests.shared import ROOT
 
@@ -71,3 +72,11 @@ def test_systemd_takes_the_unit(tmp_path: Path) -> None:
     faults = [line for line in done.stderr.splitlines() if "jt1078relay" in line]
     assert (done.returncode, faults) == (0, [])
     assert re.search(r"^ExecReload=.*HUP", text, re.MULTILINE)
+
+
+def test_the_container_image_names_programs_and_commands_that_there_are() -> None:
+    text = (ETC / "Containerfile").read_text(encoding="utf-8")
+    check, start = (json.loads(found) for found in re.findall(r"^(?:HEALTHCHECK CMD|ENTRYPOINT) (.*)$", text, re.MULTILINE))
+    assert [check[0], check[1] in COMMANDS] == ["jt1078relay", True]
+    assert (start[0], start[-1]) == ("twistd", "jt1078relay")
+    assert set(re.findall(r"^# +podman exec relay jt1078relay (\S+)", text, re.MULTILINE)) <= COMMANDS.keys()
