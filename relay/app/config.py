@@ -70,7 +70,7 @@ def locate(explicit: str | None, environ: Mapping[str, str], here: Path) -> tupl
     named = environ.get(ENVIRONMENT, "")
     if named:
         return here / named, f"configuration: {here / named} (${ENVIRONMENT})"
-    if (here / HERE).exists():
+    if os.path.exists(here / HERE):  # not Path.exists(): a directory that this user may not look into has no such file for it
         return here / HERE, f"configuration: {here / HERE} (found here)"
     if SYSTEM.exists():
         return SYSTEM, f"configuration: {SYSTEM}"

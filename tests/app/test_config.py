@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 from dataclasses import fields
 from pathlib import Path
@@ -58,6 +59,21 @@ def test_the_order_of_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert load(None, {"JT1078RELAY_CONFIG": "named.toml"}, here).said == f"configuration: {here}/named.toml ($JT1078RELAY_CONFIG)"
     write(here, "", "given.toml")
     assert load("given.toml", {"JT1078RELAY_CONFIG": "named.toml"}, here).said == f"configuration: {here}/given.toml (--config)"
+
+
+def test_a_directory_that_may_not_be_looked_into_has_no_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # root's home, when root says: sudo -u jt1078relay jt1078relay terminal add …
+    system = Path("/etc/passwd")
+    monkeypatch.setattr(config, "SYSTEM", system)
+    here = tmp_path / "shut"
+    here.mkdir(mode=0)
+    before = os.geteuid()
+    if before == 0:
+        os.seteuid(65534)
+    try:
+        assert config.locate(None, {}, here) == (system, f"configuration: {system}")
+    finally:
+        os.seteuid(before)
 
 
 @pytest.mark.parametrize(("explicit", "environ"), [("missing.toml", {}), (None, {"JT1078RELAY_CONFIG": "missing.toml"})])
