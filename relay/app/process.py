@@ -1,4 +1,5 @@
-"""What the relay does to a process that is its own: descriptors, garbage collector, signals, the monotonic reactor, dying in one line.
+"""What the relay does to a process that is its own: descriptors, garbage collector, signals, the monotonic reactor,
+telling a supervisor that it runs, dying in one line.
 
 Only ``twistd`` makes such a process; tests and other programs that hold a ``Relay`` keep theirs as it is.
 """
@@ -9,9 +10,11 @@ import gc
 import os
 import resource
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -90,6 +93,16 @@ def on_rotate(reactor: Any, rotate: Callable[[], None]) -> None:
     """SIGUSR1 begins a new log file, as twistd does it."""
     if signal.getsignal(signal.SIGUSR1) in (signal.SIG_DFL, signal.SIG_IGN):  # ignored: a former image of this process did that
         signal.signal(signal.SIGUSR1, lambda number, frame: reactor.callFromThread(rotate))
+
+
+def tell_ready(environ: Mapping[str, str] = os.environ) -> None:
+    """To whoever started us and waits for it (sd_notify: Type=notify of systemd, podman's --sdnotify=container); after a change of image once more."""
+    name = environ.get("NOTIFY_SOCKET", "")
+    if not name.startswith(("/", "@")):
+        return
+    with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as one:
+        one.settimeout(1.0)
+        one.sendto(b"READY=1", "\0" + name[1:] if name[0] == "@" else name)
 
 
 def cannot_start(problem: Exception, twistd: Mapping[str, Any]) -> NoReturn:

@@ -186,6 +186,8 @@ class Relay(MultiService):
             Deferred.fromCoroutine(self._first_start(self.parts.accounts)).addErrback(self._no_accounts)
             self.parts.events.publish("relay.started", version=relay.__version__)
         log.info("ready")
+        if self._restarting is not None:
+            process.tell_ready()
         for call in self.on_ready:
             call(self)
 

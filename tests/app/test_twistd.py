@@ -113,6 +113,32 @@ def test_it_starts_says_which_configuration_and_stops_with_status_0(tmp_path: Pa
     assert again.stop(signal.SIGINT) == 0
 
 
+@pytest.mark.parametrize("name", ["{folder}/notify", "@jt1078relay {folder}"])
+def test_a_supervisor_is_told_when_it_is_ready_and_again_after_a_change_of_image(tmp_path: Path, runs: list[Twistd], name: str) -> None:
+    place = name.format(folder=tmp_path)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as supervisor:
+        supervisor.settimeout(30)
+        supervisor.bind("\0" + place[1:] if place[0] == "@" else place)
+        run = Twistd(tmp_path, "--config", "relay.toml", config=config_text(ports()), NOTIFY_SOCKET=place)
+        runs.append(run)
+        assert supervisor.recv(100) == b"READY=1"
+        run.until(r"#info\] ready")
+        run.process.send_signal(signal.SIGHUP)  # whoever waited may ask at once
+        run.until("configuration reread")
+        run.process.send_signal(signal.SIGUSR2)
+        assert supervisor.recv(100) == b"READY=1"
+        run.until(r"#info\] ready", 2)
+        assert run.stop() == 0
+
+
+def test_nobody_at_the_notify_socket_is_no_fault(tmp_path: Path, runs: list[Twistd]) -> None:
+    run = Twistd(tmp_path, "--config", "relay.toml", config=config_text(ports()), NOTIFY_SOCKET=f"{tmp_path}/nobody")
+    runs.append(run)
+    run.until(r"#info\] ready")
+    assert run.stop() == 0
+    assert "Traceback" not in run.output
+
+
 def test_every_fault_of_the_configuration_is_printed_and_the_status_is_1(tmp_path: Path, runs: list[Twistd]) -> None:
     run = Twistd(tmp_path, "--config", "relay.toml", config='[http]\nprot = 1\n[media]\nunrequested = "knwon"\n')
     runs.append(run)

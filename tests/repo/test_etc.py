@@ -72,6 +72,17 @@ def test_systemd_takes_the_unit(tmp_path: Path) -> None:
     faults = [line for line in done.stderr.splitlines() if "jt1078relay" in line]
     assert (done.returncode, faults) == (0, [])
     assert re.search(r"^ExecReload=.*HUP", text, re.MULTILINE)
+    assert re.search(r"^Type=notify$", text, re.MULTILINE), "else a reload right after the start ends the relay"
+    assert not re.search(r"^MemoryDenyWriteExecute", text, re.MULTILINE), "TLS does not work with it"
+
+
+def test_systemd_finds_the_unit_little_exposed(tmp_path: Path) -> None:
+    analyze = need("systemd-analyze", "systemd")
+    words = [analyze, "security", "--offline=true", "--threshold=20", "--no-pager", str(ETC / "jt1078relay.service")]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    if "unrecognized option" in done.stderr:
+        pytest.skip("this systemd cannot judge a file (older than 250)")
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_the_container_image_names_programs_and_commands_that_there_are() -> None:

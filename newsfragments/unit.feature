@@ -1,0 +1,1 @@
+The systemd unit is of type `notify`: `systemctl start` comes back when the relay is ready, says when it could not start, and `systemctl reload` waits for it. It is shut in further (capabilities, devices, kernel, system calls); directories elsewhere want `ReadWritePaths=`, as before, and ports below 1024 `AmbientCapabilities=CAP_NET_BIND_SERVICE`.
