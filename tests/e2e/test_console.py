@@ -418,19 +418,19 @@ def test_a_button_that_is_drawn_anew_while_it_is_pressed_does_what_it_says(scene
     before = scene.told.count("on_test")
     test.hover()
     page.mouse.down()
-    page.evaluate("() => document.getElementById('language').click()")  # all of it is drawn anew, in Chinese
-    page.get_by_role("link", name="设置").wait_for()
-    page.wait_for_load_state("networkidle")
+    with page.expect_response("**/hooks"):
+        page.evaluate("() => document.getElementById('language').click()")  # all of it is drawn anew, in Chinese
+    page.evaluate("() => new Promise((done) => setTimeout(() => requestAnimationFrame(done), 100))")
     assert test.text_content() == "Send a test"  # not before it is let go
     page.mouse.up()
     page.get_by_text("fleet 已接收：204").wait_for()
     assert scene.told.count("on_test") == before + 1
-    page.get_by_role("row", name=re.compile("fleet")).get_by_role("button").focus()
+    test.focus()
     page.keyboard.press("Enter")
     wait_for("the second delivery", lambda: scene.told.count("on_test") == before + 2)
-    page.wait_for_load_state("networkidle")
+    wait_for("its being told", lambda: test.get_attribute("aria-disabled") is None)
     page.keyboard.press("Enter")  # drawn anew, it still is the one that the keyboard is at
-    wait_for("the third", lambda: scene.told.count("on_test") == before + 3)
+    wait_for("the third delivery", lambda: scene.told.count("on_test") == before + 3)
 
 
 def test_what_happens_while_the_page_opens_is_not_missed(scene: Scene, page: Any) -> None:

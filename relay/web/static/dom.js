@@ -39,7 +39,7 @@ export function table(columns, rows, nothing) {
 
 let pressed = null, letGo = 0;
 const waiting = new Map();      // a part → what it is to show when the button in it has been let go
-const PRESS_MS = 2000;          // a press whose end is never told (a menu of the system took it)
+const PRESS_MS = 10000;         // a press whose end is never told: a menu of the system took it, and the pointer has not moved since
 
 function released() {
   clearTimeout(letGo);
@@ -48,6 +48,7 @@ function released() {
   waiting.clear();
 }
 document.addEventListener("pointerdown", (event) => { pressed = event.target; clearTimeout(letGo); letGo = setTimeout(released, PRESS_MS); }, true);
+document.addEventListener("pointermove", (event) => { if (pressed && !event.buttons) released(); }, true);
 for (const end of ["pointerup", "pointercancel"]) document.addEventListener(end, () => { clearTimeout(letGo); letGo = setTimeout(released); }, true);   // after the click
 
 /** By what an element is found again in a part drawn anew: its link, its data, or what its row begins with and its place in it. */
