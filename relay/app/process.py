@@ -14,7 +14,6 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -100,9 +99,12 @@ def tell_ready(environ: Mapping[str, str] = os.environ) -> None:
     name = environ.get("NOTIFY_SOCKET", "")
     if not name.startswith(("/", "@")):
         return
-    with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as one:
-        one.settimeout(1.0)
-        one.sendto(b"READY=1", "\0" + name[1:] if name[0] == "@" else name)
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as one:
+            one.settimeout(1.0)
+            one.sendto(b"READY=1", "\0" + name[1:] if name[0] == "@" else name)
+    except OSError as problem:
+        log.warn("who started this process waits at {name} to hear that it runs, but cannot be told: {problem}", name=name, problem=str(problem))
 
 
 def cannot_start(problem: Exception, twistd: Mapping[str, Any]) -> NoReturn:

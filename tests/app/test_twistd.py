@@ -131,11 +131,12 @@ def test_a_supervisor_is_told_when_it_is_ready_and_again_after_a_change_of_image
         assert run.stop() == 0
 
 
-def test_nobody_at_the_notify_socket_is_no_fault(tmp_path: Path, runs: list[Twistd]) -> None:
+def test_nobody_at_the_notify_socket_is_said_and_no_fault(tmp_path: Path, runs: list[Twistd]) -> None:
     run = Twistd(tmp_path, "--config", "relay.toml", config=config_text(ports()), NOTIFY_SOCKET=f"{tmp_path}/nobody")
     runs.append(run)
     run.until(r"#info\] ready")
     assert run.stop() == 0
+    assert "cannot be told: [Errno 2]" in run.output
     assert "Traceback" not in run.output
 
 
