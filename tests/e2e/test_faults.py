@@ -79,7 +79,7 @@ UNNOTICED = (
     "wrong-marks wrong-types jumping-stamps=3 garbage=20",
 )  # fmt: skip
 SHUFFLED = ("", "duplicates=10", "reorder=10", "reorder=10 duplicates=10")
-TOGETHER = 6  #: terminals at a time: two cores draw so many cards with ease
+TOGETHER = 4  #: terminals at a time: two cores draw so many cards with ease, beside other tests too
 
 
 def watch_all(folder: Path, cases: Sequence[str], words: Sequence[str] = (), **sections: dict[str, Any]) -> dict[str, Path]:
