@@ -183,6 +183,7 @@ class Parts:
             self.audit.record,
             settings.limits.log_peer_s,
         )
+        self.live.in_call, self.talks.watched = self.talks.in_call, self.live.watched
         self.talk_server = TalkServer(self.talks, self.recorder)
         self.superior_store = SuperiorStore(data_directory(settings) / SUPERIORS) if settings.superior else None
         self.superiors = self._superiors()

@@ -94,6 +94,8 @@ class Live:
         self.unidentified: Callable[[str], int] = lambda host: 0
         #: why a channel must not be asked for now, though somebody wants it: a recording of it plays back, and its terminal does not do both
         self.held_back: Callable[[StreamKey], str] = lambda key: ""
+        #: whether somebody talks or listens on a channel: a 0x9102 that stops its picture ends that too, at many terminals
+        self.in_call: Callable[[StreamKey], bool] = lambda key: False
         #: (channel, "main" | "sub" | "", purpose) -> which stream it may be, or why none: the SIM's data budget
         self.allowance: Callable[[StreamKey, str, str], tuple[str, StartFailed | None]] = lambda key, stream, purpose: (stream, None)
         #: (channel, wish) -> "main" or "sub" for a player that shows H.264 only, as far as is known
@@ -194,6 +196,11 @@ class Live:
     def channel(self, sim: str, channel: int) -> LiveChannel | None:
         """The machine of a channel, if it was ever used."""
         return self._channels.get(StreamKey(phone_key(sim), channel, LIVE))
+
+    def watched(self, sim: str, channel: int) -> bool:
+        """Whether somebody has a channel, or waits for it."""
+        machine = self.channel(sim, channel)
+        return machine is not None and bool(machine.leases)
 
     def of_terminal(self, sim: str) -> list[LiveChannel]:
         """The machines of a terminal's channels that are not idle."""

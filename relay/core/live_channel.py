@@ -11,7 +11,8 @@
                   More acquires join: one 0x9101 serves all. A second answer, or one after media came, is ignored.
     RUNNING       media comes. connection lost → REQUESTING with a growing pause, viewers stay. last lease gone → LINGERING.
                   Loss of the signalling link is ignored while media comes.
-    LINGERING     nobody wants it, ``idle_stop_s`` runs. acquire → RUNNING. time over → STOPPING. connection lost → IDLE.
+    LINGERING     nobody wants it, ``idle_stop_s`` runs, anew while a call is made on the channel: 0x9102 would end that too. acquire → RUNNING.
+                  time over → STOPPING. connection lost → IDLE.
     STOPPING      0x9102 was sent. ``live_stop`` judges by the packets; quiet, or connection lost → IDLE; in vain → the
                   connection is closed, an alarm raised, → IDLE. acquire → the old source is dropped, REQUESTING.
                   Answers to 0x9102 are noted and otherwise ignored: only the packets count.
@@ -169,7 +170,14 @@ class LiveChannel:
         if self.state is State.RUNNING and self._terminal() is None and self._owner.media.unrequested == "accept":
             return  # its signalling is elsewhere: not ours to stop
         self.state = State.LINGERING
-        self._timer.set(self._owner.media.idle_stop_s, self.stop, "nobody watches")
+        self._timer.set(self._owner.media.idle_stop_s, self._nobody)
+
+    def _nobody(self) -> None:
+        """Nobody has come."""
+        if self._owner.in_call(self.key):
+            self._timer.set(max(self._owner.media.idle_stop_s, LOOK_S), self._nobody)
+        else:
+            self.stop("nobody watches")
 
     # ---- those who wait -----------------------------------------------------------------------------------------------------
 
@@ -185,7 +193,7 @@ class LiveChannel:
         self.waiting.fail(waiter, self._diagnose(waiter))
         if self.leases:
             return
-        if self.state is State.REQUESTING:
+        if self.state is State.REQUESTING and not self._owner.in_call(self.key):
             self.stop("the start failed")
         else:
             self._unwanted()
@@ -272,9 +280,10 @@ class LiveChannel:
             return
         self._told = f"{told.host}:{told.tcp_port or told.udp_port}"
         self._expected = self._owner.admission.expect(self.key, terminal.link.wire.host, EXPECT_S, trace)
-        if self.attempts:
+        if self.attempts and not self._owner.in_call(self.key):
             # "A second 0x9101 for the same channel … is a restart or is ignored, depending on the device: send 0x9102 command 0 first."
             self._owner.terminals.send(self.key.sim, RealtimeAvControl(channel=self.key.channel, command=AvCommand.CLOSE))
+        if self.attempts:
             trace.note(f"asked again, attempt {self.attempts + 1}", self.now())
         self.attempts += 1
         self._asks += 1
@@ -334,7 +343,7 @@ class LiveChannel:
     def _again(self) -> None:
         """No media within the pause."""
         if not self.leases:
-            self.stop("nobody watches")
+            self._nobody()
             return
         stream = self.stream()
         if stream is not None and stream.source is not None and self.now() - stream.last_packet < SILENT_S:
@@ -532,7 +541,7 @@ class LiveChannel:
             self._tell_stubborn("the connection was closed")
             self._drop_source("it did not stop when told to")
         else:
-            if judgement is Judgement.AGAIN:
+            if judgement is Judgement.AGAIN and not self._owner.in_call(self.key):
                 self._say_stop()
             self._timer.set(LOOK_S, self._watch)
 

@@ -32,7 +32,7 @@ from relay.core.terminals import Terminals
 from relay.core.throttle import PeerLog
 from relay.hub.merge import Clock, DelayedCall
 from relay.hub.voice import DUCK_S, RATE, SPEECH, Limiter, Speaker, Voice, ducked
-from relay.identity import phone_key
+from relay.identity import StreamKey, phone_key
 from relay.settings import Media
 
 log = Logger()
@@ -245,6 +245,8 @@ class Talks:
         self.counts: Counter[str] = Counter()  #: for metrics
         #: told of what a call has cost when it is over: (sim, channel, bytes both ways); for budgets
         self.took: Callable[[str, int, int], None] = lambda sim, channel, count: None
+        #: whether somebody watches the live picture of a channel
+        self.watched: Callable[[str, int], bool] = lambda sim, channel: False
         self._resolver = resolver
         self._new_id = new_id
         self._port = port
@@ -266,6 +268,11 @@ class Talks:
     def describe(self) -> list[dict[str, Any]]:
         """Who holds which microphone."""
         return [talk.as_dict() for talk in self._talks.values()]
+
+    def in_call(self, key: StreamKey) -> bool:
+        """Whether a call is made, or being made, on this channel."""
+        call = self._calls.get(key.sim)
+        return call is not None and call.channel == key.channel and call.state in (CallState.ASKED, CallState.CONNECTED)
 
     @property
     def active(self) -> int:

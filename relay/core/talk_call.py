@@ -282,8 +282,7 @@ class Call:
         if self.state in (CallState.ENDING, CallState.OVER):
             return
         self._cancel()
-        self._say_close()
-        if self.link is None:
+        if not self._say_close() or self.link is None:
             self._over(why)
             return
         self.state = CallState.ENDING
@@ -291,10 +290,14 @@ class Call:
         self._stopping.say(self._owner.clock.seconds())
         self._timer = self._owner.clock.callLater(LOOK_S, self._watch)
 
-    def _say_close(self) -> None:
-        """0x9102: command 4 closes a talk, 0 the others; some terminals have it the other way."""
+    def _say_close(self) -> bool:
+        """0x9102: command 4 closes a talk, 0 the others; some terminals have it the other way. 0 would end a picture of the channel too: while that is
+        watched the connection is closed without a word (False)."""
         name, usual = ("talk.close_command", AvCommand.CLOSE_TALK) if self.mode == TALK else ("broadcast.close_command", AvCommand.CLOSE)
-        close = RealtimeAvControl(channel=self.channel, command=self._owner.quirks.get(self.sim, name, int(usual)))
+        command = self._owner.quirks.get(self.sim, name, int(usual))
+        if command == AvCommand.CLOSE and self._owner.watched(self.sim, self.channel):
+            return False
+        close = RealtimeAvControl(channel=self.channel, command=command)
 
         def unanswered(failure: Failure) -> Failure | None:
             if not isinstance(failure.value, RequestError):
@@ -304,6 +307,7 @@ class Call:
 
         if self._owner.terminals.is_online(self.sim):
             self._owner.terminals.request(self.sim, close, repeats=0).addErrback(unanswered)
+        return True
 
     def _watch(self) -> None:
         self._timer = None

@@ -652,6 +652,55 @@ def test_idle_stop_zero_stops_at_once():
     assert site.state() is State.STOPPING
 
 
+@pytest.fixture
+def called(site):
+    """Channels on which a call is made: ``called.add(KEY)``."""
+    keys = set()
+    site.live.in_call = lambda key: key in keys
+    return keys
+
+
+def test_a_call_on_the_channel_is_not_ended_with_a_picture_that_nobody_watches(site, device, called):
+    wish, source = began(site, device)
+    called.add(KEY)
+    wish.release()
+    site.run(60.0, source)
+    assert site.state() is State.LINGERING
+    assert device.commands() == []
+    called.clear()
+    site.run(15.0, source)
+    assert site.state() is State.STOPPING
+    assert [message.KEY for _, message in device.commands()] == [0x9102]
+
+
+def test_a_call_that_begins_while_it_stops_is_not_ended_by_a_second_0x9102(site, device, called):
+    wish, source = began(site, device)
+    wish.release()
+    site.run(15.0, source)
+    assert [message.KEY for _, message in device.commands()] == [0x9102]
+    called.add(KEY)
+    site.run(60.0, source)
+    assert site.state() is State.STOPPING
+    assert device.commands() == []
+    called.clear()
+    site.run(2.0, source)
+    assert [message.KEY for _, message in device.commands()] == [0x9102]
+
+
+def test_a_start_that_fails_or_is_repeated_ends_no_call(site, device, called):
+    called.add(KEY)
+    wish = site.acquire(timeout_s=20.0)
+    site.run(16.0)
+    assert [message.KEY for _, message in device.commands()] == [0x9101, 0x9101]  # without a 0x9102 before the second
+    site.run(5.0)
+    assert wish.failed is not None
+    site.run(30.0)
+    assert device.commands() == []
+    called.clear()
+    site.run(15.0)
+    assert [message.KEY for _, message in device.commands()] == [0x9102]
+
+
 def test_the_stop_watch_by_itself():
     watch = StopWatch()
     watch.begin(100.0, 50)

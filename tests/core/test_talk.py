@@ -15,6 +15,7 @@ from relay.core.live_failure import StartFailed
 from relay.core.quirks import Quirks
 from relay.core.talk import ATTACH_S, Talk, Talks
 from relay.core.talk_link import TalkLink
+from relay.identity import StreamKey
 from relay.jt808.messages.video import AvAttributes, AvDataType, RealtimeAvControl, RealtimeAvRequest
 from relay.jt1078.packet import Packet, build_packet, parse_packet
 from relay.settings import Media
@@ -289,6 +290,27 @@ def test_listening_sends_nothing_down_and_ends_with_command_0() -> None:
     assert wire.packets() == []
     talk.detach(page)
     assert [message.command for message in told_to_close(device)] == [0]
+    studio.end()
+
+
+def test_command_0_is_not_sent_while_it_would_end_a_picture_that_is_watched() -> None:
+    studio = Studio()
+    device = studio.online()
+    talk, page, wire = studio.talking(device, "listen")
+    asked: list[tuple[str, int]] = []
+    studio.talks.watched = lambda sim, channel: asked.append((sim, channel)) or True
+    talk.detach(page)
+    assert asked == [(SIM, 1)]
+    assert told_to_close(device) == []
+    assert wire.closed
+    assert studio.talks.active == 0
+    talk, page, wire = studio.talking(device)
+    assert studio.talks.in_call(StreamKey(SIM, 1))
+    assert not studio.talks.in_call(StreamKey(SIM, 2))
+    talk.detach(page)
+    assert [message.command for message in told_to_close(device)] == [4]  # a talk's own command ends nothing else
+    assert not studio.talks.in_call(StreamKey(SIM, 1))
+    wire.lose()
     studio.end()
 
 

@@ -433,6 +433,19 @@ def test_a_button_that_is_drawn_anew_while_it_is_pressed_does_what_it_says(scene
     wait_for("the third delivery", lambda: scene.told.count("on_test") == before + 3)
 
 
+def test_what_is_said_of_a_click_is_not_pushed_away_by_alarms(scene: Scene, page: Any) -> None:
+    visit(page, scene, "settings")
+    page.evaluate("""async () => {
+      const { toast } = await import("/static/dom.js");
+      toast("refused");
+      for (let number = 0; number < 20; number += 1) toast(`alarm ${number}`, "alarm");
+      toast("refused");
+    }""")
+    said = page.locator("#toast p").all_text_contents()
+    assert [one for one in said if one == "refused" or one.startswith("alarm ")] == ["refused", "alarm 19"]
+    page.get_by_text("refused").wait_for(state="detached")
+
+
 def test_what_happens_while_the_page_opens_is_not_missed(scene: Scene, page: Any) -> None:
     def late(route: Any) -> None:  # the list has been read, its events are not told yet
         scene.relay.api("PUT", f"/terminals/{OTHER}", {"group": "meanwhile"})

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import time
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -73,3 +75,18 @@ def test_an_operator_talks_and_turns_a_camera_from_the_wall(tmp_path: Path) -> N
         wait_for("its stopping", lambda: terminal.output.count("0x9301") >= 2)
         assert complaints == []
         chromium.close()
+
+
+def test_a_picture_that_nobody_watches_any_more_is_stopped_after_the_call_and_not_with_it(tmp_path: Path) -> None:
+    media = {"talk_tcp_port": free_port(), "idle_stop_s": 1.0}
+    with Product(tmp_path, media=media) as relay:
+        vehicle = relay.terminal(PHONE, "--fault", "talk-echo")
+        with urllib.request.urlopen(relay.url(f"/live/{PHONE}_1.flv"), timeout=30) as picture:
+            assert picture.read(3) == b"FLV"
+        talk = relay.api("POST", f"/terminals/{PHONE}/channels/1/talk", {"mode": "talk"}, expect=201)
+        time.sleep(3)  # thrice as long as its stop would take without a call
+        assert relay.api("GET", "/talks")["total"] == 1, vehicle.output
+        assert "command 0" not in vehicle.output
+        relay.api("DELETE", f"/talks/{talk['id']}", expect=204)
+        vehicle.wait_for_output(r"0x9102 \S+ channel 1, command 4")
+        vehicle.wait_for_output(r"0x9102 \S+ channel 1, command 0")

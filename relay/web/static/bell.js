@@ -42,8 +42,8 @@ export class Bell {
 
   event(event) {
     if (!/^(alarm|superior)\./.test(event.event)) return;
-    if (event.event === "superior.request" && event.state === "waiting") toast(t("bell_new", { name: event.superior, alarm: event.text }));
-    if (event.event === "alarm.begin" && event.level >= WORTH_LEVEL) toast(t("bell_new", { name: this.fleet.name(event.sim), alarm: spoken(event.name) }));
+    if (event.event === "superior.request" && event.state === "waiting") toast(t("bell_new", { name: event.superior, alarm: event.text }), "superior");
+    if (event.event === "alarm.begin" && event.level >= WORTH_LEVEL) toast(t("bell_new", { name: this.fleet.name(event.sim), alarm: spoken(event.name) }), "alarm");
     if (this.waiting) return;
     this.waiting = setTimeout(() => { this.waiting = 0; this.look(); }, GATHER_MS);
   }

@@ -112,13 +112,18 @@ export function save(blob, name) {
 export const clock = (time) => (time ? new Date(time).toLocaleTimeString() : "");
 export const moment = (time) => (time ? new Date(time).toLocaleString() : "");
 
-let hiding = 0;
-export function toast(text) {
-  const element = document.getElementById("toast");
-  element.textContent = text;
-  element.hidden = false;
-  clearTimeout(hiding);
-  hiding = setTimeout(() => { element.hidden = true; }, 5000);
+const TOASTS_MAX = 4, TOAST_MS = 5000;
+/** Says something for some seconds, below what is said already; of one `kind` the newest alone, so that what comes often does not push out what was asked for. */
+export function toast(text, kind = "") {
+  const box = document.getElementById("toast");
+  let line = [...box.children].find((one) => (kind && one.dataset.kind === kind) || one.textContent === text);
+  if (!line) {
+    box.append(line = make("p", { "data-kind": kind || null }));
+    while (box.children.length > TOASTS_MAX) box.firstElementChild.remove();
+  }
+  line.textContent = text;
+  clearTimeout(line.hiding);
+  line.hiding = setTimeout(() => line.remove(), TOAST_MS);
 }
 
 /** A form's field with its label; `field.input` is the element to read. */

@@ -223,7 +223,12 @@ export class Player {
     if (!this.positioned || video.currentTime < start - 0.05 && ranges.length === 1) {
       this.positioned = true;
       video.currentTime = Math.max(start, end - 0.4);
-      video.play().catch(() => { video.muted = true; video.play().catch(() => {}); this.onChange(this); });
+      video.play().catch((problem) => {
+        if (problem.name !== "NotAllowedError") return;      // begun anew meanwhile, mostly
+        video.muted = true;
+        video.play().catch(() => {});
+        this.onChange(this);
+      });
     }
     const behind = end - video.currentTime;
     this.stats.behind = Math.max(0, behind);
