@@ -443,7 +443,7 @@ def test_what_is_said_of_a_click_is_not_pushed_away_by_alarms(scene: Scene, page
     }""")
     said = page.locator("#toast p").all_text_contents()
     assert [one for one in said if one == "refused" or one.startswith("alarm ")] == ["refused", "alarm 19"]
-    page.get_by_text("refused").wait_for(state="detached")
+    page.get_by_text("refused", exact=True).wait_for(state="detached")
 
 
 def test_what_happens_while_the_page_opens_is_not_missed(scene: Scene, page: Any) -> None:
