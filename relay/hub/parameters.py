@@ -65,6 +65,11 @@ class ParameterSets:
         return bool(self._sequence and self._picture)
 
     @property
+    def one_sequence(self) -> bool:
+        """No slice can name another sequence set, and with it another configuration, than the one in use."""
+        return len(self._sequence) == 1
+
+    @property
     def sequence(self) -> bytes:
         """The sequence set in use."""
         return self._sequence[self._active]

@@ -240,7 +240,7 @@ class Pictures:
         if not self._hold and not self._wants_counts and not self._sets.stale and not unknown and raw.pt == (98 if self._codec == "h264" else 99):
             self._plain = raw.pt
             if key:
-                alone = self._first_slice(slices) is slices[-1]
+                alone = self._first_slice(slices) is slices[-1] and self._sets.one_sequence
                 self._usual_key = _usual_key(raw, nalus, slices, picture.resets) if alone else None
         return out
 

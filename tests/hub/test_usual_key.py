@@ -113,6 +113,14 @@ def test_any_sequence_gives_the_same(seed: int) -> None:
     compare(raws, keep=bool(seed & 1))
 
 
+def test_a_slice_that_names_another_sequence_set() -> None:
+    """Behind a slice_type of 7 bits the number of its picture set is no longer among the bits that are compared (H.264 7.3.3)."""
+    sets = (sps(), pps(), sps(number=1, width=640), pps(1, 1))
+    bodies = [annexb(*sets, slice_(7, idr=True))] + [annexb(slice_(7, idr=True, pps_id=number, seed=number)) for number in (0, 0, 1, 1, 0)]
+    short, _ = compare([raw(body, EPOCH + 1000 * number) for number, body in enumerate(bodies)])
+    assert [one.config.width for one in short.frames if one.config] == [320, 320, 320, 640, 640, 320]
+
+
 @pytest.mark.shared
 @pytest.mark.parametrize("entry", captures(), ids=lambda entry: entry["file"])
 def test_captures(entry: dict[str, Any]) -> None:
