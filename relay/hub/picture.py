@@ -519,10 +519,11 @@ class Pictures:
 
 
 def _usual_key(raw: RawFrame, nalus: list[bytes], slices: list[bytes], resets: bool) -> UsualKey | None:
-    """Of a key frame with these NAL units; None where something else than its only slice comes last, or something is put before it that came earlier."""
+    """Of a key frame with these NAL units; None where something else than its only slice comes last (a unit without bytes, too), or
+    something is put before it that came earlier."""
     at = raw.body.rfind(b"\0\0\1") + 3
     *lead, slice_ = slices
-    if at < 3 or slice_ is not nalus[-1] or lead != [nalu for nalu in nalus[:-1] if nalu in lead]:
+    if at < 3 or not raw.body.startswith(slice_, at) or slice_ is not nalus[-1] or lead != [nalu for nalu in nalus[:-1] if nalu in lead]:
         return None
     return UsualKey(raw.body[: at + (2 if raw.pt == 98 else 3)], at, lead, resets)
 

@@ -121,6 +121,13 @@ def test_a_slice_that_names_another_sequence_set() -> None:
     assert [one.config.width for one in short.frames if one.config] == [320, 320, 320, 640, 640, 320]
 
 
+def test_an_empty_unit_behind_the_slice() -> None:
+    """The same picture again, as of a camera that shows nothing."""
+    body = key() + b"\0\0\1"
+    short, _ = compare([raw(body, EPOCH + 1000 * number) for number in range(4)])
+    assert len({one.data for one in short.frames}) == 1
+
+
 @pytest.mark.shared
 @pytest.mark.parametrize("entry", captures(), ids=lambda entry: entry["file"])
 def test_captures(entry: dict[str, Any]) -> None:

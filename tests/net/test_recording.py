@@ -118,6 +118,17 @@ def test_a_recording_begun_while_the_link_is_up(tmp_path: Path) -> None:
     assert world.recorder.start(SIM) != path
 
 
+def test_a_recording_begun_again_before_the_link_has_said_anything(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    tap = world.link()
+    tap.data_in(HEARTBEAT)
+    world.recorder.start(SIM)
+    world.recorder.stop(SIM)
+    again = world.recorder.start(SIM)
+    tap.data_in(b"one")
+    assert kinds(list(Recording(again))) == [("OPEN", 1, b""), ("NOTE", 1, b""), ("IN", 1, b"one")]
+
+
 def test_a_recording_for_some_time(tmp_path: Path) -> None:
     world = World(tmp_path)
     tap = world.link()
