@@ -222,6 +222,11 @@ class _File:
         self.path, raw = _create(directory, self.told, owner.wall())
         self._writer: RecordingWriter | None = RecordingWriter(raw)
 
+    @property
+    def over(self) -> bool:
+        """Nothing more comes into it."""
+        return self._writer is None
+
     def write(self, event: Event) -> bool:
         """False when the recording is over."""
         if self._writer is None:
@@ -296,7 +301,7 @@ class Tap:
         elif self._file is not None:
             self._write(Event(Kind.IN, self._link, self._now(), bytes(data)))
         if self.inspector.watched:
-            self._show( "in", data)
+            self._show("in", data)
 
     def data_out(self, data: bytes) -> None:
         """Bytes of ours."""
@@ -305,7 +310,7 @@ class Tap:
         elif self._file is not None:
             self._write(Event(Kind.OUT, self._link, self._now(), bytes(data)))
         if self.inspector.watched:
-            self._show( "out", data)
+            self._show("out", data)
 
     def _show(self, direction: str, data: bytes) -> None:
         if self._cutter is None:
@@ -342,7 +347,9 @@ class Tap:
 
     def begin(self, file: _File) -> None:
         """Record from here on: in the middle of the connection, which the recording says."""
-        if self._file is None and not self._closed:
+        if self._closed:
+            return
+        if self._file is None or self._file.over:  # one that was ended: this tap would have met it with its next bytes
             self._file = file
             self.deaf = False
             now = self._now()
