@@ -91,19 +91,34 @@ TOLD = {
 }  # fmt: skip
 
 
+def shown_of(directory: Path, texts: list[str]) -> tuple[list[str], str, float]:
+    """What the page says for these, its word for a code, and how many seconds it took."""
+    for name in ("said.js", "zh_answers.js", "zh_causes.js", "zh_names.js"):
+        shutil.copy(STATIC / name, directory)
+    (directory / "package.json").write_text('{"type": "module"}')
+    (directory / "i18n.js").write_text('export const currentLanguage = () => "zh";')
+    (directory / "main.js").write_text(
+        'import { said, codeWords } from "./said.js";\n'
+        "const began = performance.now(), shown = JSON.parse(process.argv[2]).map(said);\n"
+        'console.log(JSON.stringify([shown, codeWords("no_answer"), (performance.now() - began) / 1000]));'
+    )
+    answer = subprocess.run(["node", "main.js", json.dumps(texts)], cwd=directory, capture_output=True, text=True, check=True).stdout
+    shown, words, seconds = json.loads(answer)
+    return shown, words, seconds
+
+
 @pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
 def test_sentences_are_found_with_what_was_put_in(tmp_path: Path) -> None:
-    for name in ("said.js", "zh_answers.js", "zh_causes.js", "zh_names.js"):
-        shutil.copy(STATIC / name, tmp_path)
-    (tmp_path / "package.json").write_text('{"type": "module"}')
-    (tmp_path / "i18n.js").write_text('export const currentLanguage = () => "zh";')
-    (tmp_path / "main.js").write_text(
-        'import { said, codeWords } from "./said.js";\n'
-        'console.log(JSON.stringify([JSON.parse(process.argv[2]).map(said), codeWords("no_answer")]));'
-    )
     every = [english.replace("{}", "7") for name in ("zh_answers.js", "zh_causes.js") for english, _ in pairs(name)]
-    answer = subprocess.run(["node", "main.js", json.dumps([*TOLD, *every])], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
-    shown, words = json.loads(answer)
+    shown, words, _ = shown_of(tmp_path, [*TOLD, *every])
     assert dict(zip(TOLD, shown, strict=False)) == TOLD
     assert words == "终端未应答"
     assert [text for text in shown[len(TOLD) :] if not HAN.search(text) and "7" not in text and "pip" not in text] == []
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
+def test_a_text_that_is_nearly_a_sentence_many_times_over_does_not_stop_the_page(tmp_path: Path) -> None:
+    texts = ["_" * (500 + number) + " refused (" * 50 + "." * 200 for number in range(20)]
+    shown, _, seconds = shown_of(tmp_path, texts)
+    assert shown == texts
+    assert seconds < 4  # a machine at rest needs a twentieth of it; looked for by regular expressions it was half a minute

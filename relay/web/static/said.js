@@ -9,17 +9,31 @@ import { codes, inside, messages } from "./zh_names.js";
 const TEXT_MAX = 2000;     // longer ones are no sentences
 const DEEP_MAX = 4;        // a sentence in a sentence in a sentence
 
-let known = null;          // {fixed: English → Chinese, forms: [{pattern, chinese}], words}; made when it is first needed
+let known = null;          // {fixed: English → Chinese, forms: [{pieces, chinese}], words}; made when it is first needed
 
 function prepare() {
-  const all = [...answers, ...causes, ...messages], plain = (text) => text.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
+  const all = [...answers, ...causes, ...messages];
   const letters = (text) => text.replaceAll("{}", "").length;
   const forms = all.filter(([english]) => english.includes("{}")).sort((one, other) => letters(other[0]) - letters(one[0]));   // the closest first
   return {
     fixed: new Map(all.filter(([english]) => !english.includes("{}"))),
-    forms: forms.map(([english, chinese]) => ({ pattern: new RegExp(`^${english.split("{}").map(plain).join("(.*?)")}$`, "s"), chinese })),
+    forms: forms.map(([english, chinese]) => ({ pieces: english.split("{}"), chinese })),
     words: new Map([...inside, ...Object.entries(codes)]),
   };
+}
+
+/** What stands between these pieces, each as early as it comes; null where they are not the text's. No regular expression: it would try every other place. */
+function between(pieces, text) {
+  const [first, last] = [pieces[0], pieces.at(-1)], end = text.length - last.length, parts = [];
+  if (!text.startsWith(first) || !text.endsWith(last)) return null;
+  let at = first.length;
+  for (const piece of pieces.slice(1, -1)) {
+    const next = text.indexOf(piece, at);
+    if (next < 0) return null;
+    parts.push(text.slice(at, next));
+    at = next + piece.length;
+  }
+  return at > end ? null : [...parts, text.slice(at, end)];
 }
 
 function chinese(text, deep) {
@@ -30,9 +44,9 @@ function chinese(text, deep) {
     const each = several.map((one) => chinese(one, deep + 1));
     if (each.every(Boolean)) return each.join("");
   }
-  for (const { pattern, chinese: form } of known.forms) {
-    const found = pattern.exec(text);
-    if (found) return form.replace(/\{(w?)(\d)\}/g, (_, word, place) => { const part = found[Number(place) + 1]; return (word ? known.words.get(part) : undefined) ?? chinese(part, deep + 1) ?? part; });
+  for (const { pieces, chinese: form } of known.forms) {
+    const found = between(pieces, text);
+    if (found) return form.replace(/\{(w?)(\d)\}/g, (_, word, place) => { const part = found[Number(place)]; return (word ? known.words.get(part) : undefined) ?? chinese(part, deep + 1) ?? part; });
   }
   if (!text.endsWith(".")) return undefined;
   const clause = chinese(text.slice(0, -1), deep);     // a cause that was made a sentence
