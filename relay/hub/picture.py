@@ -501,6 +501,7 @@ class Pictures:
             return False
         if intra:
             self._open = True
+            self._usual_key = None  # the next IDR picture ends this
             self._count("began_without_idr")
         return intra
 

@@ -128,6 +128,14 @@ def test_an_empty_unit_behind_the_slice() -> None:
     assert len({one.data for one in short.frames}) == 1
 
 
+def test_the_first_after_key_frames_that_were_none() -> None:
+    """I pictures had to do while no IDR picture came; once one has come they do no longer."""
+    bodies = {0: key(), 13000: annexb(slice_(I)), 14000: key(1), 14040: inter(), 14080: annexb(slice_(I, seed=1)), 14120: inter(1)}
+    raws = [raw(body, EPOCH + ms, loss=lost() if ms == 14040 else None) for ms, body in bodies.items()]
+    short, _ = compare(raws)
+    assert [one.dts for one in short.frames] == [0, 1000, 2000]
+
+
 @pytest.mark.shared
 @pytest.mark.parametrize("entry", captures(), ids=lambda entry: entry["file"])
 def test_captures(entry: dict[str, Any]) -> None:
