@@ -186,17 +186,19 @@ class Pictures:
             frame.source_time = raw.arrival
             return [frame]
         usual = self._usual_key
-        if usual is not None and body.startswith(usual.head) and body.find(b"\0\0\1", len(usual.head)) < 0 and not self._wants_counts:
+        if usual is not None and body.startswith(usual.head) and body.find(b"\0\0\1", len(usual.head)) < 0 and not self._wants_counts():
             # A key frame that begins as the last one did: the same parameter sets, then its only slice.
             out: list[Frame] = []
             self._idr_at = now
+            self._order = None
             picture = Held([*usual.lead, body[usual.slice_at :].rstrip(b"\0")], True, None, raw, now)
             picture.resets = usual.resets
             self._emit(picture, now, out)
+            if self._wants_counts():  # its stamp has gone back
+                self._plain = 0
             return out
         return self._push(raw, now)
 
-    @property
     def _wants_counts(self) -> bool:
         return self._counts and self._timeline.wants_counts
 
@@ -237,7 +239,7 @@ class Pictures:
             return out
         self._emit(picture, now, out)
         unknown = self._open and self._codec == "h265"  # whether a slice is an I slice stands deeper in its header
-        if not self._hold and not self._wants_counts and not self._sets.stale and not unknown and raw.pt == (98 if self._codec == "h264" else 99):
+        if not self._hold and not self._wants_counts() and not self._sets.stale and not unknown and raw.pt == (98 if self._codec == "h264" else 99):
             self._plain = raw.pt
             if key:
                 alone = self._first_slice(slices) is slices[-1] and self._sets.one_sequence

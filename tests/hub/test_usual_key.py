@@ -136,6 +136,15 @@ def test_the_first_after_key_frames_that_were_none() -> None:
     assert [one.dts for one in short.frames] == [0, 1000, 2000]
 
 
+@pytest.mark.parametrize("back", [(100,), (100, 170)])
+def test_a_key_frame_whose_stamp_goes_back_asks_for_counts(back: tuple[int, ...]) -> None:
+    sets = (sps(reorder=2), pps())
+    pictures = [key(number, sets) if not number % 10 else inter(number, poc=2 * (number % 10)) for number in range(190)]
+    stamps = [EPOCH + 40 * number - 80 * sum(number >= at for at in back) for number in range(190)]
+    short, long = compare([raw(body, stamp, now=40 * number / 1000) for number, (body, stamp) in enumerate(zip(pictures, stamps, strict=True))])
+    assert short.long < long.long
+
+
 @pytest.mark.shared
 @pytest.mark.parametrize("entry", captures(), ids=lambda entry: entry["file"])
 def test_captures(entry: dict[str, Any]) -> None:
