@@ -14,7 +14,8 @@
     LINGERING     nobody wants it, ``idle_stop_s`` runs, anew while a call is made on the channel: 0x9102 would end that too. acquire → RUNNING.
                   time over → STOPPING. connection lost → IDLE.
     STOPPING      0x9102 was sent. ``live_stop`` judges by the packets; quiet, or connection lost → IDLE; in vain → the
-                  connection is closed, an alarm raised, → IDLE. acquire → the old source is dropped, REQUESTING.
+                  connection is closed, an alarm raised, → IDLE. acquire → the old source is dropped, REQUESTING. While a
+                  call is made on the channel 0x9102 is not repeated, and the connection stays.
                   Answers to 0x9102 are noted and otherwise ignored: only the packets count.
     ============  ====================================================================================================
 """
@@ -489,7 +490,7 @@ class LiveChannel:
         return None
 
     def restart(self, why: str) -> None:
-        """0x9102 and 0x9101 anew; the viewers stay, the new connection takes the old one's place."""
+        """0x9102 (not while a call is made on the channel) and 0x9101 anew; the viewers stay, the new connection takes the old one's place."""
         trace = self._new_trace(None)
         trace.note(why, self.now())
         self.attempts = 1  # so that 0x9102 goes first
