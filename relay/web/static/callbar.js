@@ -8,12 +8,12 @@ addWords({
   en: {
     tk_talk: "Talk", tk_listen: "Listen", tk_broadcast: "Speak", tk_calling: "Calling {name}…", tk_talking: "Talking with {name}", tk_listening: "Listening to {name}", tk_speaking: "Speaking to {name}", tk_end: "End", tk_mute: "Mute", tk_unmute: "Unmute", tk_ended: "The call is over: {why}", tk_hear: "How loud the vehicle is",
     tk_busy: "A call is running already; end it first.",
-    tk_vehicles: "{n} vehicles", tk_failed_some: "{n} could not be reached: {names}", tk_holds: "{who} holds the microphone", tk_choose: "Select", tk_speak_to: "Speak to {n} selected", tk_closed: "the connection closed",
+    tk_vehicles: "{n} vehicles", tk_failed_some: "{n} could not be reached: {names}", tk_choose: "Select", tk_speak_to: "Speak to {n} selected", tk_closed: "the connection closed",
   },
   zh: {
     tk_talk: "对讲", tk_listen: "监听", tk_broadcast: "喊话", tk_calling: "正在呼叫 {name}…", tk_talking: "与 {name} 对讲中", tk_listening: "监听 {name}", tk_speaking: "向 {name} 喊话", tk_end: "挂断", tk_mute: "静音", tk_unmute: "取消静音", tk_ended: "通话结束：{why}", tk_hear: "车辆音量",
     tk_busy: "已有通话进行中，请先挂断。",
-    tk_vehicles: "{n} 辆车", tk_failed_some: "{n} 辆未接通：{names}", tk_holds: "{who} 正在使用麦克风", tk_choose: "选择", tk_speak_to: "向选中的 {n} 辆喊话", tk_closed: "连接已关闭",
+    tk_vehicles: "{n} 辆车", tk_failed_some: "{n} 辆未接通：{names}", tk_choose: "选择", tk_speak_to: "向选中的 {n} 辆喊话", tk_closed: "连接已关闭",
   },
 });
 

@@ -21,7 +21,7 @@ const WORDS = {
     decode_error: "The browser could not decode the stream: {why}", ended: "The stream has ended: {why}", ws_failed: "The connection to the relay failed.", ws_failed_hint: "Is the relay running? A proxy in between must pass WebSockets.",
     sound_dropped: "Sound left out: the terminal stopped sending it",
     saved: "Saved as {name}", full_wall: "All pictures are in use; the selected one was replaced.", api_error: "{message}",
-    mic: "audio only",
+    mic: "audio only", tk_holds: "{who} holds the microphone",
     page_live: "Live", page_vehicles: "Vehicles", page_playback: "Playback", page_map: "Map", page_alarms: "Alarms", page_superiors: "Superiors", page_inspector: "Messages", page_streams: "Streams", page_audit: "Audit", page_settings: "Settings", pages: "Pages", sign_out: "Sign out",
   },
   zh: {
@@ -44,7 +44,7 @@ const WORDS = {
     decode_error: "浏览器解码失败：{why}", ended: "码流已结束：{why}", ws_failed: "与服务器的连接失败。", ws_failed_hint: "服务是否在运行？中间的代理必须放行 WebSocket。",
     sound_dropped: "已去掉声音：终端停止发送音频",
     saved: "已保存为 {name}", full_wall: "画面已满，已替换选中的画面。", api_error: "{message}",
-    mic: "仅音频",
+    mic: "仅音频", tk_holds: "{who} 正在使用麦克风",
     page_live: "实时视频", page_vehicles: "车辆", page_playback: "回放", page_map: "地图", page_alarms: "报警", page_superiors: "上级平台", page_inspector: "报文", page_streams: "码流", page_audit: "审计", page_settings: "设置", pages: "页面", sign_out: "退出登录",
   },
 };

@@ -104,7 +104,7 @@ export function open(element, { fleet, status, rest, tools }) {
     if (!chosen || stamp === cardShown || card.contains(document.activeElement) && document.activeElement.tagName === "INPUT") return;
     cardShown = stamp;
     const date = make("input", { type: "date", value: day, "aria-label": t("mp_day"), title: t("mp_day"), onchange: () => { day = date.value; } });
-    const parts = [make("div", { class: "head" }, make("h3", {}, fleet.name(chosen)), make("span", { class: "spacer" }), press("×", () => select(""), "plain", { "aria-label": t("al_close"), title: t("close") }))];
+    const parts = [make("div", { class: "head" }, make("h3", {}, fleet.name(chosen)), make("span", { class: "spacer" }), press("×", () => select(""), "plain", { "aria-label": t("close"), title: t("close") }))];
     if (one) parts.push(make("p", { class: "hint" }, `${moment(one.position.time)} · ${one.position.speed.toFixed(0)} ${t("kmh")} · ${one.position.direction}° · ${spot(one).reverse().map((number) => number.toFixed(5)).join(", ")}`));
     parts.push(make("div", { class: "row" }, make("a", { href: `#/vehicles/${encodeURIComponent(chosen)}` }, t("mp_open")), make("a", { href: `#/live/${chosen}_1` }, t("mp_watch")), make("a", { href: `#/playback/${encodeURIComponent(chosen)}/1/${day}` }, t("mp_playback")), date, press(t("mp_track"), () => showTrack(day), "primary")));
     if (track.length) {
