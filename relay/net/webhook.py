@@ -75,9 +75,16 @@ class _Answer(Protocol):
             self._done.errback(WebhookError("its answer broke off"))
 
 
+class _Quiet(HTTPConnectionPool._factory):  # type: ignore[misc, valid-type]
+    """Without two lines in the log for each delivery, "Starting factory" and "Stopping factory"."""
+
+    noisy = False
+
+
 def webhook_post(reactor: Any) -> Callable[[str, dict[str, str], bytes, float], Deferred[tuple[int, bytes]]]:
     """What ``core.hooks`` sends by."""
     pool = HTTPConnectionPool(reactor, persistent=False)  # a receiver that restarts must not cost the first event after it
+    pool._factory = _Quiet
     agent = Agent(reactor, pool=pool)
 
     def post(url: str, headers: dict[str, str], body: bytes, seconds: float) -> Deferred[tuple[int, bytes]]:

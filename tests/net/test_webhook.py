@@ -10,6 +10,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ServerEndpoint
 from twisted.internet.protocol import Factory, Protocol
+from twisted.logger import capturedLogs
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Site
 
@@ -48,6 +49,13 @@ async def test_the_body_and_headers_arrive_and_the_answer_comes_back(receiver: A
     status, body = await webhook_post(reactor)(f"{receiver.url}/hook", {"X-JT1078-Hook": "on_alarm"}, b'{"a": 1}', 5)
     assert (status, body) == (200, b'{"code": 0}')
     assert receiver.got == [(b"/hook", "on_alarm", b'{"a": 1}')]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_delivery_writes_nothing_to_the_log(receiver: Any) -> None:
+    with capturedLogs() as logged:
+        await webhook_post(reactor)(f"{receiver.url}/hook", {}, b"", 5)
+    assert [event for event in logged if "Factory" in event.get("log_namespace", "")] == []
 
 
 @pytest_twisted.ensureDeferred
