@@ -350,7 +350,7 @@ class Line(WebSocket):
         self.write(data)
 
     def end(self, code: int = NORMAL, reason: str = "") -> None:
-        self._leave("the relay stops" if code == GOING_AWAY else "closed by the client")
+        self._leave(reason or "closed by the client")
         super().end(code, reason)
 
     def overflow(self) -> None:

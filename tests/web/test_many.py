@@ -9,6 +9,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint, SSL4ServerEndpoint, connectProtocol, wrapClientTLS
 from twisted.internet.ssl import DefaultOpenSSLContextFactory
+from twisted.logger import capturedLogs
 
 from relay.core.live_failure import StartFailed
 from relay.net.sink import make_sink
@@ -103,6 +104,18 @@ def test_messages_that_are_not_understood_are_answered_in_words() -> None:
     page.feed(b"".join(show(slot, 2) for slot in range(10, 10 + CHANNELS_MAX)))
     assert told(page)[0][9 + CHANNELS_MAX][0]["error"] == "too_many_channels"
     page.lost()
+    relay.end()
+
+
+def test_a_page_that_is_left_does_not_stop_the_relay_in_the_log() -> None:
+    relay = Relay()
+    relay.running()
+    page = relay.socket("/live/ws")
+    page.feed(show(1))
+    relay.clock.advance(0.2)
+    with capturedLogs() as logged:
+        page.feed(b"\x88\x82\0\0\0\0\x03\xe9")  # 1001, as browsers say when their page is left
+    assert [event["cause"] for event in logged if "cause" in event] == ["closed by the client"]
     relay.end()
 
 
