@@ -79,7 +79,7 @@ _DRIVING_EVENTS = {
     7: "engine over-speed (发动机超转)",
     0x16: "crash (碰撞)",
 }
-_PASSENGER_EVENTS = {1: "overcrowded (超员)", 0x80: "seat belts not checked"}
+_PASSENGER_EVENTS = {1: "overcrowded (超员)", 0x80: "seat belts not checked (未检查安全带)"}
 _EVENTS = {"adas": ADAS_EVENTS, "dsm": DSM_EVENTS, "bsd": _BSD_EVENTS, "driving": _DRIVING_EVENTS, "passenger": _PASSENGER_EVENTS}
 _WORDS = {
     "adas": "ADAS",

@@ -169,7 +169,7 @@ ADAS_EVENTS = {
     0x07: "obstacle (障碍物)",
     0x10: "road sign recognised (道路标志识别)",
     0x11: "active capture (主动抓拍)",
-    0x12: "粤: change over a solid line (实线变道); 湘: device failure",
+    0x12: "粤: change over a solid line; 湘: device failure (粤: 实线变道; 湘: 设备失效)",
     0x13: "粤: pedestrian in the aisle (车厢过道行人)",
 }
 
@@ -177,20 +177,20 @@ DSM_EVENTS = {
     0x01: "fatigue (疲劳驾驶)",
     0x02: "phone (接打手持电话)",
     0x03: "smoking (抽烟)",
-    0x04: "distraction (分神; 粤 eyes off the road)",
+    0x04: "distraction; 粤: eyes off the road (分神驾驶; 粤: 长时间不目视前方)",
     0x05: "driver abnormal (驾驶员异常)",
-    0x06: "粤: camera covered",
-    0x08: "粤: driving too long",
-    0x09: "湘: playing with the phone",
-    0x0A: "粤: no seat belt",
-    0x0B: "粤: infrared-blocking glasses",
-    0x0C: "粤: both hands off the wheel",
-    0x0D: "粤: playing with the phone",
+    0x06: "粤: camera covered (摄像头遮挡)",
+    0x08: "粤: driving too long (超时驾驶)",
+    0x09: "湘: playing with the phone (玩手机)",
+    0x0A: "粤: no seat belt (未系安全带)",
+    0x0B: "粤: infrared-blocking glasses (红外阻断型墨镜)",
+    0x0C: "粤: both hands off the wheel (双手脱离方向盘)",
+    0x0D: "粤: playing with the phone (玩手机)",
     0x10: "automatic capture (自动抓拍)",
     0x11: "driver changed (驾驶员变更)",
-    0x12: "湘: face function fails through glasses",
-    0x13: "湘: camera covered",
-    0x14: "湘: capture at ignition",
+    0x12: "湘: face function fails through glasses (墨镜致人脸识别失效)",
+    0x13: "湘: camera covered (摄像头遮挡)",
+    0x14: "湘: capture at ignition (点火抓拍)",
 }
 
 
@@ -303,7 +303,7 @@ class BlindSpotAlarm(SafetyAlarm):
 class PassengerAlarm(SafetyAlarm):
     ORDERS: ClassVar[Mapping[int, tuple[str, ...]]] = _order("event_type", "level", "reserved")
 
-    event_type: U8 = f("报警/事件类型", enum={1: "overcrowded (超员)", 0x80: "seat belts not checked"})
+    event_type: U8 = f("报警/事件类型", enum={1: "overcrowded (超员)", 0x80: "seat belts not checked (未检查安全带)"})
     level: U8 = f("报警级别", enum=_LEVELS)
     reserved: Annotated[bytes, Blob(5)] = f("预留")
 
@@ -322,7 +322,7 @@ class IntenseDrivingAlarm(SafetyAlarm):
             0x05: "stalled (异常熄火)",
             0x06: "coasting in neutral (空挡滑行)",
             0x07: "engine over-speed (发动机超转)",
-            0x16: "crash",
+            0x16: "crash (碰撞)",
         },
     )
     duration: U16 = f("持续时间")

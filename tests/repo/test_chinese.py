@@ -11,6 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from relay.core import alarm_reading
+from relay.core.alarm_reading import Source
+from relay.core.alarm_reading import name_of as name_of_alarm
+from relay.jt808.items import ALARM_BITS, VIDEO_ALARM_BITS
+from relay.jt808.safety import TIRE_BITS
 from tests.repo.sentences import ROOT, name_of, sentences, template
 
 STATIC = ROOT / "web" / "static"
@@ -70,6 +75,15 @@ def test_every_code_of_a_failed_start_has_its_chinese_words() -> None:
             if isinstance(node, ast.Call) and name_of(node.func) == "StartFailed" and len(node.args) > 1 and isinstance(node.args[1], ast.Constant):
                 told.add(node.args[1].value)
     assert told - known == set()
+
+
+def test_alarms_and_what_they_say_of_themselves_have_chinese_names() -> None:
+    known = set(re.findall(r"(\w+): \"", (STATIC / "zh_names.js").read_text("utf-8").partition("export const fields = {")[2].partition("};")[0]))
+    items = [*alarm_reading.MOMENTS, *(cls for cls in alarm_reading._DETAILS.values())]
+    assert {name for cls in items for name in cls.wire_fields} - alarm_reading._COMMON - known == set()
+    names = [name_of_alarm(Source(kind, code)) for kind, told in alarm_reading._EVENTS.items() for code in told]
+    names += [*ALARM_BITS.values(), *VIDEO_ALARM_BITS.values(), *TIRE_BITS.values()]
+    assert [name for name in names if not re.search(r" \([^()]*[\u4e00-\u9fff][^()]*\)$", name)] == []  # bell.js
 
 
 #: what the relay tells -> what the Chinese page shows

@@ -4,6 +4,7 @@ import { call, fileAddress, may, query } from "./api.js";
 import { ask, doing, facts, field, make, moment, press, redraw, select, size, table, tag, told } from "./dom.js";
 import { spoken } from "./bell.js";
 import { addWords, t } from "./i18n.js";
+import { fieldWords } from "./said.js";
 
 const KINDS = ["terminal", "video", "storage", "behaviour", "adas", "dsm", "tpms", "bsd", "passenger", "driving", "overspeed"];
 
@@ -90,7 +91,7 @@ export function open(element, { fleet, rest }) {
     const fetchable = may("operator") && told.state !== "complete" && ["adas", "dsm", "tpms", "bsd", "driving"].includes(one.kind);
     side.replaceChildren(make("div", { class: "head" }, make("h3", {}, `${fleet.name(one.sim)} · ${spoken(one.name)}`), make("span", { class: "spacer" }), make("a", { class: "plain", href: `#/map/${encodeURIComponent(one.sim)}/${one.began.slice(0, 10)}` }, t("al_on_map")), press(t("al_close"), () => { chosen = null; side.hidden = true; draw(); })),
       make("div", { class: "card padded columns" }, facts([[t("al_began"), moment(one.began)], [t("al_ended"), one.ended ? moment(one.ended) : t("al_lasts")], [t("al_received"), moment(one.received)], [t("al_place"), `${one.latitude.toFixed(5)}, ${one.longitude.toFixed(5)}`], [t("al_speed"), `${one.speed} ${t("kmh")}`],
-        [t("al_seen"), one.acknowledged_at ? `${t("al_ack_by", { who: one.acknowledged_by, when: moment(one.acknowledged_at) })} ${one.note}` : ""], ...Object.entries(one.detail).map(([name, value]) => [name.replaceAll("_", " "), typeof value === "object" ? JSON.stringify(value) : value])]),
+        [t("al_seen"), one.acknowledged_at ? `${t("al_ack_by", { who: one.acknowledged_by, when: moment(one.acknowledged_at) })} ${one.note}` : ""], ...Object.entries(one.detail).map(([name, value]) => [fieldWords(name), typeof value === "object" ? JSON.stringify(value) : value])]),
         make("div", { class: "files" }, ...told.items.map(file), told.items.length ? "" : make("p", { class: "hint" }, told.problem || t("al_no_files")), fetchable ? press(t("al_fetch"), (event) => doing(event, async () => { await call("POST", `/alarms/${encodeURIComponent(one.id)}/files/fetch`); await show(one); })) : "")));
     side.scrollIntoView({ block: "nearest" });
   }

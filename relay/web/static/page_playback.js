@@ -1,6 +1,7 @@
 // Playback: what a terminal has stored of a day, on a line; watched with pause, speed, seeking and key frames; and files fetched by FTP.
 
 import { call, may } from "./api.js";
+import { spoken } from "./bell.js";
 import { doing, make, press, select, size, table, tag, toast, told } from "./dom.js";
 import { addWords, place, t } from "./i18n.js";
 import { said } from "./said.js";
@@ -114,7 +115,7 @@ class Playback {
     const items = this.found?.items ?? [];
     this.list.replaceChildren(table([t("pb_from"), t("pb_to"), [t("pb_size")], t("pb_stream"), t("pb_alarms"), ""], items.map((one) => [
       ofDay(this.timeline.second(one.start_time)), ofDay(this.timeline.second(one.end_time)), [size(one.file_size)], t(one.stream_type === "main" ? "main" : "sub"),
-      make("span", { class: "tags" }, ...one.alarms.map((alarm) => tag(alarm, "bad"))),
+      make("span", { class: "tags" }, ...one.alarms.map((alarm) => tag(spoken(alarm), "bad"))),
       make("span", {}, press(t("pb_play"), () => this.play(this.timeline.second(one.start_time))), press(t("pb_fetch"), (event) => this.fetch(event, one))),
     ]), this.found ? t("pb_none") : t("pb_begin")));
   }

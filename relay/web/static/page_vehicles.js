@@ -2,6 +2,7 @@
 
 import { icon, make, moment, redraw, select, table, tag } from "./dom.js";
 import { may } from "./api.js";
+import { spoken } from "./bell.js";
 import { addWords, place, t } from "./i18n.js";
 import { startBroadcast } from "./callbar.js";
 import { Vehicle } from "./vehicle.js";
@@ -82,7 +83,7 @@ function list(element, { fleet }) {
 }
 
 export function states(item) {
-  return make("span", { class: "tags" }, tag(item.online ? t("online") : t("offline"), item.online ? "good" : ""), ...item.alarms.slice(0, 2).map((alarm) => tag(alarm, "bad")), item.alarms.length > 2 ? tag(`+${item.alarms.length - 2}`, "bad") : "");
+  return make("span", { class: "tags" }, tag(item.online ? t("online") : t("offline"), item.online ? "good" : ""), ...item.alarms.slice(0, 2).map((alarm) => tag(spoken(alarm), "bad")), item.alarms.length > 2 ? tag(`+${item.alarms.length - 2}`, "bad") : "");
 }
 
 export function where(position) {

@@ -4,7 +4,7 @@
 import { currentLanguage } from "./i18n.js";
 import answers from "./zh_answers.js";
 import causes from "./zh_causes.js";
-import { codes, inside, messages } from "./zh_names.js";
+import { codes, fields, inside, messages } from "./zh_names.js";
 
 const TEXT_MAX = 2000;     // longer ones are no sentences
 const DEEP_MAX = 4;        // a sentence in a sentence in a sentence
@@ -59,6 +59,9 @@ export function said(text) {
   known ??= prepare();
   return chinese(text, 0) ?? text;
 }
+
+/** The name of a field of an alarm (`front_speed`) as words. */
+export const fieldWords = (name) => (currentLanguage() === "zh" && fields[name]) || name.replaceAll("_", " ");
 
 /** A code of a failure (`no_answer`) as words. */
 export const codeWords = (code) => (currentLanguage() === "zh" && codes[code]) || code.replaceAll("_", " ");

@@ -18,17 +18,18 @@ addWords({
     vh_identity: "Identity", vh_number: "Number", vh_edition: "Edition", vh_maker: "Maker and model", vh_terminal_id: "Terminal id", vh_firmware: "Hardware, firmware", vh_address: "Address", vh_since: "Online since", vh_heard: "Last heard", vh_why: "Why offline",
     vh_clock: "Its clock", vh_clock_right: "right", vh_clock_off: "{s} s off", vh_codecs: "Codecs", vh_state: "Position", vh_time: "Time", vh_place: "Where", vh_speed: "Speed", vh_direction: "Direction", vh_mileage: "Mileage", vh_signal: "Signal, satellites", vh_acc: "Ignition", vh_on: "on", vh_off: "off",
     vh_data: "Data use", vh_in: "Received", vh_out: "Sent", vh_messages: "Messages", vh_connects: "Connections",
-    vh_started: "Started", vh_result: "How far", vh_first_picture: "picture after {ms} ms", vh_ended_at: "ended at: {hop}", vh_playback: "Recordings", vh_map: "Map and track", vh_alarms: "Alarms", vh_budget: "Data spent", vh_set_budget: "Budget", vh_today: "Today", vh_month: "This month", vh_signalling: "signalling, files", vh_level_warn: "nearly spent", vh_level_sub: "sub stream only", vh_level_spent: "spent", vh_day_mb: "A day, MB", vh_month_mb: "A month, MB", vh_as_configured: "as configured", vh_budget_hint: "0: as much as it likes; empty: as the configuration says.", kind_av: "picture and sound", kind_audio: "sound", kind_video: "picture", vh_choose: "Choose a channel above to watch it here.",
+    vh_started: "Started", vh_result: "How far", vh_first_picture: "picture after {ms} ms", vh_ended_at: "ended at: {hop}", vh_playback: "Recordings", vh_map: "Map and track", vh_alarms: "Alarms", vh_budget: "Data spent", vh_set_budget: "Budget", vh_today: "Today", vh_month: "This month", vh_signalling: "no channel", use_api: "program", use_attachment: "files of alarms", use_idle: "not stopped yet", use_playback: "playback", use_push: "push", use_recorder: "recording here", use_signalling: "signalling", use_superior: "superior platform", use_talk: "calls", use_unrequested: "not asked for", use_upload: "files uploaded", use_viewer: "watched live", vh_level_warn: "nearly spent", vh_level_sub: "sub stream only", vh_level_spent: "spent", vh_day_mb: "A day, MB", vh_month_mb: "A month, MB", vh_as_configured: "as configured", vh_budget_hint: "0: as much as it likes; empty: as the configuration says.", kind_av: "picture and sound", kind_audio: "sound", kind_video: "picture", vh_choose: "Choose a channel above to watch it here.",
   },
   zh: {
     vh_unknown: "没有车辆 {sim}。", vh_back: "全部车辆", vh_watch: "观看", vh_watching: "观看中", vh_channel: "通道", vh_viewers: "观众", vh_source: "来源", vh_starts: "最近启动", vh_starts_none: "服务启动以来该通道未被启动。",
     vh_identity: "终端信息", vh_number: "终端手机号", vh_edition: "协议版本", vh_maker: "厂商与型号", vh_terminal_id: "终端 ID", vh_firmware: "硬件、固件", vh_address: "地址", vh_since: "上线时间", vh_heard: "最近通信", vh_why: "离线原因",
     vh_clock: "终端时钟", vh_clock_right: "准确", vh_clock_off: "偏差 {s} 秒", vh_codecs: "编码", vh_state: "位置", vh_time: "时间", vh_place: "坐标", vh_speed: "速度", vh_direction: "方向", vh_mileage: "里程", vh_signal: "信号、卫星", vh_acc: "点火", vh_on: "开", vh_off: "关",
     vh_data: "流量", vh_in: "接收", vh_out: "发送", vh_messages: "消息数", vh_connects: "连接次数",
-    vh_started: "开始时间", vh_result: "结果", vh_first_picture: "{ms} 毫秒出图", vh_ended_at: "止于：{hop}", vh_playback: "录像回放", vh_map: "地图与轨迹", vh_alarms: "报警", vh_budget: "流量使用", vh_set_budget: "流量限额", vh_today: "今日", vh_month: "本月", vh_signalling: "信令、文件", vh_level_warn: "即将用尽", vh_level_sub: "仅子码流", vh_level_spent: "已用尽", vh_day_mb: "每日（MB）", vh_month_mb: "每月（MB）", vh_as_configured: "按配置", vh_budget_hint: "0 为不限；留空按配置文件。", kind_av: "音视频", kind_audio: "音频", kind_video: "视频", vh_choose: "在上方选择通道，在此观看。",
+    vh_started: "开始时间", vh_result: "结果", vh_first_picture: "{ms} 毫秒出图", vh_ended_at: "止于：{hop}", vh_playback: "录像回放", vh_map: "地图与轨迹", vh_alarms: "报警", vh_budget: "流量使用", vh_set_budget: "流量限额", vh_today: "今日", vh_month: "本月", vh_signalling: "不分通道", use_api: "程序", use_attachment: "报警附件", use_idle: "等待停止", use_playback: "录像回放", use_push: "推流", use_recorder: "服务器录像", use_signalling: "信令", use_superior: "上级平台", use_talk: "对讲", use_unrequested: "未经请求", use_upload: "上传文件", use_viewer: "实时观看", vh_level_warn: "即将用尽", vh_level_sub: "仅子码流", vh_level_spent: "已用尽", vh_day_mb: "每日（MB）", vh_month_mb: "每月（MB）", vh_as_configured: "按配置", vh_budget_hint: "0 为不限；留空按配置文件。", kind_av: "音视频", kind_audio: "音频", kind_video: "视频", vh_choose: "在上方选择通道，在此观看。",
   },
 });
 
+const PURPOSES = new Set(["api", "attachment", "idle", "playback", "push", "recorder", "signalling", "superior", "talk", "unrequested", "upload", "viewer"]);   // use_…
 const EVERY_MS = 5000;
 
 export class Vehicle {
@@ -170,7 +171,7 @@ export class Vehicle {
     if (shown === this.trafficShown) return;
     this.trafficShown = shown;
     redraw(this.traffic, make("div", { class: "head" }, make("h3", {}, t("vh_budget")), usage.level === "ok" ? "" : tag(t(`vh_level_${usage.level}`), usage.level === "spent" ? "bad" : "warn"), make("span", { class: "spacer" }), may("operator") ? press(t("vh_set_budget"), () => this.setBudget(usage)) : ""),
-      facts([[t("vh_today"), of(usage.day_bytes, usage.day_budget)], [t("vh_month"), of(usage.month_bytes, usage.month_budget)], ...today.map((one) => [`${one.channel ? t("ch", { n: one.channel }) : t("vh_signalling")} · ${one.purpose}`, size(one.bytes)])]));
+      facts([[t("vh_today"), of(usage.day_bytes, usage.day_budget)], [t("vh_month"), of(usage.month_bytes, usage.month_budget)], ...today.map((one) => [`${one.channel ? t("ch", { n: one.channel }) : t("vh_signalling")} · ${PURPOSES.has(one.purpose) ? t(`use_${one.purpose}`) : one.purpose}`, size(one.bytes)])]));
   }
 
   async setBudget(usage) {

@@ -353,7 +353,6 @@ export default [
   ["blind spot", "盲区监测"],
   ["intense driving", "激烈驾驶"],
   ["passengers", "乘客"],
-  ["seat belts not checked", "未检查安全带"],
   ["{}, channel {}", "{0}，通道 {1}"],
   ["{}: {}", "{0}：{1}"],
   ["{}; {}", "{0}；{1}"],

@@ -71,6 +71,14 @@ export const codes = {
   unknown_playback: "没有该回放", unknown_stream: "没有该码流", unknown_terminal: "终端未登记", unknown_vehicle: "没有该车辆", wrong_password: "时效口令错误", wrong_sim: "SIM 卡号不符",
 };
 
+// what an alarm says of itself (`detail`), by the names of its item's fields
+export const fields = {
+  alarm_id: "报警 ID", area_id: "区域/线路 ID", departure_type: "偏离类型", direction: "方向", drive_time: "路段行驶时间（秒）", duration: "持续时间", fatigue_level: "疲劳程度",
+  front_distance: "前车/行人距离（0.1 秒）", front_speed: "前车车速（km/h）", overspeed_type: "超速类型", position_type: "位置类型", result: "结果", road_sign_type: "道路标志识别类型",
+  road_sign_value: "道路标志识别数据", road_threshold: "道路限速值（km/h）", segment_id: "路段 ID", terminal_threshold: "终端限速值（km/h）", threshold_1: "报警时间阈值/阈值 1", threshold_2: "阈值 2",
+  tires: "轮胎", vehicle_status: "车辆状态",
+};
+
 // single words, for {w0} {w1} … of the sentences alone: names may be called so too
 export const inside = [
   ["main", "主码流"], ["sub", "子码流"], ["live", "实时视频"], ["playback", "回放"], ["talk", "对讲"], ["listen", "监听"], ["broadcast", "广播"],
