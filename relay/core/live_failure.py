@@ -52,7 +52,7 @@ def unknown_channel(sim: str, channel: int, known: list[int]) -> StartFailed:
 def offline(sim: str, reason: str, trace: Trace | None = None) -> StartFailed:
     """503."""
     why = f" (last link: {reason})" if reason else ""
-    hint = "It has to be connected to the JT/T 808 port and authenticated; the log names terminals that are refused."
+    hint = "Has the vehicle power, its SIM card network and data? It has to connect to the JT/T 808 port and authenticate; the log names those refused."
     return StartFailed(503, "terminal_offline", f"Terminal {sim} is not online{why}.", hint, SENT, trace)
 
 

@@ -255,7 +255,7 @@ def message_class(name: str) -> type[Body]:
     else:
         kind = next((each for each in MESSAGES if name in (each.__name__, each.NAME)), None)
     if kind is None:
-        hint = "Ids are hexadecimal, as in the standard: 0x8104. `jt1078relay decode` lists them."
+        hint = "Ids are hexadecimal, as in the standard: 0x8104. docs/reference/jt808.md lists them."
         raise Problem(404, f"There is no message {name}.", code="unknown_message", hint=hint)
     if kind.DIRECTION != "down":
         raise Problem(400, f"{name} is a message of terminals; it cannot be sent to one.", code="wrong_direction")

@@ -89,6 +89,7 @@ def test_alarms_and_what_they_say_of_themselves_have_chinese_names() -> None:
 #: what the relay tells -> what the Chinese page shows
 TOLD = {
     "Terminal 13800138000 is not online (last link: no message for 180 s).": "终端 13800138000 不在线（上次断开：180 秒没有消息）。",
+    "terminal 13800138000 is not online (last link: connection closed by the terminal).": "终端 13800138000 不在线（上次断开：终端关闭了连接）。",
     "Terminal 13800138000 refused channel 2: result 1 (failed).": "终端 13800138000 拒绝了通道 2 的请求：结果 1（失败）。",
     "the terminal did not answer within 5.0 s: 0x8104 Query all parameters, sent 3 times.": "终端在 5.0 秒内未应答：0x8104 查询终端参数，已发送 3 次。",
     "Channel 1 of terminal 粤B12345 was stopped: stopped by 张三.": "终端 粤B12345 的通道 1 已停止：由 张三 停止。",

@@ -17,7 +17,7 @@ function prepare() {
   const forms = all.filter(([english]) => english.includes("{}")).sort((one, other) => letters(other[0]) - letters(one[0]));   // the closest first
   return {
     fixed: new Map(all.filter(([english]) => !english.includes("{}"))),
-    forms: forms.map(([english, chinese]) => ({ pieces: english.split("{}"), chinese })),
+    forms: forms.map(([english, chinese]) => ({ pieces: english.split("{}"), chinese, wordless: !/[A-Za-z]/.test(english) })),
     words: new Map([...inside, ...Object.entries(codes)]),
   };
 }
@@ -44,7 +44,8 @@ function chinese(text, deep) {
     const each = several.map((one) => chinese(one, deep + 1));
     if (each.every(Boolean)) return each.join("");
   }
-  for (const { pieces, chinese: form } of known.forms) {
+  for (const { pieces, chinese: form, wordless } of known.forms) {
+    if (wordless && text.endsWith(").")) break;        // a cause that was made a sentence, with another in brackets: not what stands before a colon in them
     const found = between(pieces, text);
     if (found) return form.replace(/\{(w?)(\d)\}/g, (_, word, place) => { const part = found[Number(place)]; return (word ? known.words.get(part) : undefined) ?? chinese(part, deep + 1) ?? part; });
   }
