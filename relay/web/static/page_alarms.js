@@ -12,14 +12,14 @@ addWords({
   en: {
     al_when: "When", al_vehicle: "Vehicle", al_alarm: "Alarm", al_speed: "Speed", al_files: "Files", al_state: "State", al_none: "No alarms match.", al_every_kind: "Every kind", al_every_state: "Seen or not", al_unseen: "Not acknowledged", al_seen: "Acknowledged", al_every_level: "Every level", al_level: "Level {n} and above",
     al_lasts: "lasts", al_over: "over", al_late: "told late", al_ack: "Acknowledge", al_ack_note: "Note", al_ack_by: "{who}, {when}", al_more: "Older ones", al_total: "{n} alarms", al_details: "Evidence", al_from: "From", al_to: "To", al_cancel: "Cancel", al_show: "Show",
-    al_fetch: "Fetch the files from the vehicle (0x9208)", al_no_files: "Nothing has come yet.", al_download: "Download", al_began: "Began", al_ended: "Ended", al_received: "Received", al_place: "Where", al_on_map: "Show on the map", al_close: "Close",
+    al_fetch: "Fetch the files from the vehicle (0x9208)", al_no_files: "Nothing has come yet.", al_files_are: "Files: {state}. They are shown here as they come.", al_download: "Download", al_began: "Began", al_ended: "Ended", al_received: "Received", al_place: "Where", al_on_map: "Show on the map", al_close: "Close",
     kind_terminal: "terminal", kind_video_alarm: "video", kind_storage: "storage", kind_behaviour: "driver's behaviour", kind_adas: "ADAS", kind_dsm: "DSM", kind_tpms: "tyres", kind_bsd: "blind spot", kind_passenger: "passengers", kind_driving: "driving", kind_overspeed: "overspeed",
     files_: "", files_queued: "waiting", files_asked: "asked for", files_coming: "coming", files_complete: "complete", files_partial: "partial", files_failed: "failed",
   },
   zh: {
     al_when: "时间", al_vehicle: "车辆", al_alarm: "报警", al_speed: "速度", al_files: "附件", al_state: "状态", al_none: "没有符合条件的报警。", al_every_kind: "全部类型", al_every_state: "全部", al_unseen: "未确认", al_seen: "已确认", al_every_level: "全部级别", al_level: "{n} 级及以上",
     al_lasts: "持续中", al_over: "已结束", al_late: "补报", al_ack: "确认", al_ack_note: "处理说明", al_ack_by: "{who}，{when}", al_more: "更早的报警", al_total: "共 {n} 条", al_details: "证据", al_from: "从", al_to: "到", al_cancel: "取消", al_show: "查看",
-    al_fetch: "从车辆获取附件（0x9208）", al_no_files: "尚无附件。", al_download: "下载", al_began: "开始", al_ended: "结束", al_received: "接收", al_place: "位置", al_on_map: "在地图上查看", al_close: "关闭",
+    al_fetch: "从车辆获取附件（0x9208）", al_no_files: "尚无附件。", al_files_are: "附件：{state}。到达后显示在此。", al_download: "下载", al_began: "开始", al_ended: "结束", al_received: "接收", al_place: "位置", al_on_map: "在地图上查看", al_close: "关闭",
     kind_terminal: "终端", kind_video_alarm: "视频", kind_storage: "存储", kind_behaviour: "驾驶行为", kind_adas: "ADAS", kind_dsm: "DSM", kind_tpms: "胎压", kind_bsd: "盲区", kind_passenger: "客流", kind_driving: "行驶", kind_overspeed: "超速",
     files_: "", files_queued: "等待", files_asked: "已请求", files_coming: "接收中", files_complete: "齐全", files_partial: "部分", files_failed: "失败",
   },
@@ -92,7 +92,7 @@ export function open(element, { fleet, rest }) {
     side.replaceChildren(make("div", { class: "head" }, make("h3", {}, `${fleet.name(one.sim)} · ${spoken(one.name)}`), make("span", { class: "spacer" }), make("a", { class: "plain", href: `#/map/${encodeURIComponent(one.sim)}/${one.began.slice(0, 10)}` }, t("al_on_map")), press(t("al_close"), () => { chosen = null; side.hidden = true; draw(); })),
       make("div", { class: "card padded columns" }, facts([[t("al_began"), moment(one.began)], [t("al_ended"), one.ended ? moment(one.ended) : t("al_lasts")], [t("al_received"), moment(one.received)], [t("al_place"), `${one.latitude.toFixed(5)}, ${one.longitude.toFixed(5)}`], [t("al_speed"), `${one.speed} ${t("kmh")}`],
         [t("al_seen"), one.acknowledged_at ? `${t("al_ack_by", { who: one.acknowledged_by, when: moment(one.acknowledged_at) })} ${one.note}` : ""], ...Object.entries(one.detail).map(([name, value]) => [fieldWords(name), typeof value === "object" ? JSON.stringify(value) : value])]),
-        make("div", { class: "files" }, ...told.items.map(file), told.items.length ? "" : make("p", { class: "hint" }, told.problem || t("al_no_files")), fetchable ? press(t("al_fetch"), (event) => doing(event, async () => { await call("POST", `/alarms/${encodeURIComponent(one.id)}/files/fetch`); await show(one); })) : "")));
+        make("div", { class: "files" }, ...told.items.map(file), told.items.length ? "" : make("p", { class: "hint" }, told.problem || (["queued", "asked", "coming"].includes(told.state) ? t("al_files_are", { state: t(`files_${told.state}`) }) : t("al_no_files"))), fetchable ? press(t("al_fetch"), (event) => doing(event, async () => { await call("POST", `/alarms/${encodeURIComponent(one.id)}/files/fetch`); await show(one); })) : "")));
     side.scrollIntoView({ block: "nearest" });
   }
 

@@ -148,6 +148,7 @@ class Playback {
     // The session is begun while the tile says that it waits; it has its own address, asked for again at each start of the player.
     const begin = call("POST", `${found.path}/playback`, { start_time: `${found.day}T${ofDay(from)}`, end_time: `${found.day}T23:59:59`, media_type: this.what, replace: true });
     begin.then((session) => { this.session = session; this.stage.tile.hold(false); this.drawControls(); }, () => { this.session = null; this.drawControls(); }).finally(() => { this.starting = false; });
+    this.stage.element.scrollIntoView({ block: "nearest" });     // the list's buttons are below it
     let first = begin;
     this.stage.play({ sim: found.sim, channel: found.channel, address: async () => {
       const session = await (first ?? call("GET", `/playbacks/${encodeURIComponent(this.session?.id ?? "")}/play`));

@@ -99,13 +99,17 @@ export class Timeline {
     pen.font = `12px ${style.fontFamily}`;
     pen.fillStyle = color("--bg");
     pen.fillRect(0, 0, wide, high);
+    let free = 2;      // the first label is moved in from the edge, and the second may have no room beside it
     const step = STEPS.find((one) => (one / this.span) * wide > 52) ?? 14400;
     for (let at = Math.ceil(this.from / step) * step; at <= this.from + this.span; at += step) {
       pen.fillStyle = color("--line");
       pen.fillRect(x(at), 20, 1, high - 20);
       pen.fillStyle = color("--dim");
       const words = ofDay(at, false), width = pen.measureText(words).width;
-      if (x(at) + width / 2 < wide - 2) pen.fillText(words, Math.max(2, x(at) - width / 2), 14);
+      const left = Math.max(2, x(at) - width / 2);
+      if (left < free || x(at) + width / 2 >= wide - 2) continue;
+      pen.fillText(words, left, 14);
+      free = left + width + 6;
     }
     for (const item of this.items) {
       pen.fillStyle = color(item.alarm ? "--bad" : "--accent");
