@@ -14,9 +14,13 @@ hook         a hook's name     an administrator sent a test delivery
 download     a file            a stored file was fetched
 superior     SIM_CHANNEL       what a superior had open was ended by the API
 inspect      SIM, a superior   somebody looked at the messages that pass; ``detail`` names the protocols
+login        a user            logged in or out, or tried to with a wrong password
+user         a user            added, changed, removed; ``detail`` says what, never a password
+token        a token's id      an API token was made or revoked
+quirk        SIM, a model      people said what is peculiar to it
 ===========  ================  ==========================================================================
 
-Others add their own: "talk", "ptz", "playback", "upload", "login" … ``who`` is the name in the token, "superior:NAME", "rule:NAME", or "relay" for
+Others add their own: "talk", "ptz", "playback", "upload" … ``who`` is the name in the token, "superior:NAME", "rule:NAME", or "relay" for
 what nobody asked for. Secrets do not belong here. Rows are written in batches; when the store refuses them they wait, up to a bound.
 """
 

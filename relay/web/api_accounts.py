@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from relay.core.accounts import AccountError, Accounts
+from relay.core.audit import Audit
 from relay.core.events import iso_time
 from relay.core.tokens import SessionGrant, Signer, TokenError
 from relay.settings import Auth
@@ -58,11 +59,16 @@ def account_problem(error: AccountError) -> Problem:
 class AccountApi:
     """Handlers and their routes."""
 
-    def __init__(self, accounts: Accounts, signer: Signer, auth: Auth, wall: Callable[[], float]) -> None:
+    def __init__(self, accounts: Accounts, signer: Signer, auth: Auth, wall: Callable[[], float], audit: Audit | None = None) -> None:
         self._accounts = accounts
         self._signer = signer
         self._auth = auth
         self._wall = wall
+        self._audit = audit
+
+    def _note(self, call: Call, action: str, subject: str, detail: str, who: str = "") -> None:
+        if self._audit is not None:
+            self._audit.record(who or call.principal.name, action, subject, detail, call.request.address)
 
     def routes(self) -> Iterable[Route]:
         """The lines of the table."""
@@ -125,7 +131,13 @@ class AccountApi:
         return await self._enter(call, body.name, body.password)
 
     async def _enter(self, call: Call, name: str, password: str) -> Answer:
-        cookie, grant, user = await self._accounts.login(name, password, call.request.address, self._auth.session_s)
+        try:
+            cookie, grant, user = await self._accounts.login(name, password, call.request.address, self._auth.session_s)
+        except AccountError as problem:
+            if problem.code == "wrong_password":  # those that were not even looked at are told apart by their number alone
+                self._note(call, "login", name, "refused: wrong name or password", name)
+            raise
+        self._note(call, "login", user.name, "logged in", user.name)
         return self._told(call, self._view(user.name, user.role, user.groups, grant), cookie)
 
     def _told(self, call: Call, view: SessionView, cookie: str = "") -> Answer:
@@ -154,6 +166,7 @@ class AccountApi:
         """Nothing happens to who came with a token."""
         if call.session is not None:
             await self._accounts.logout(call.session)
+            self._note(call, "login", call.principal.name, "logged out")
         return Answer(status=204, headers={"Set-Cookie": self._cookie(call, "", 0)})
 
     async def first(self, call: Call) -> Answer:
@@ -167,6 +180,7 @@ class AccountApi:
             raise Problem(403, f"The link is refused: {problem}.", code="token_" + problem.reason.replace("-", "_"), hint=hint) from None
         except StoreConflictError as problem:
             raise Problem(409, f"{problem}.", code="taken") from None
+        self._note(call, "user", body.name, "made the first administrator", body.name)
         return await self._enter(call, body.name, body.password)
 
     async def password(self, call: Call) -> Answer:
@@ -176,6 +190,7 @@ class AccountApi:
             raise Problem(409, "A token has no password.", code="no_session", hint="Log in with name and password.")
         await self._accounts.login(call.principal.name, body.old, call.request.address, 60)
         await self._accounts.change(call.principal.name, password=body.new)
+        self._note(call, "user", call.principal.name, "changed the own password")
         return Answer(status=204, headers={"Set-Cookie": self._cookie(call, "", 0)})
 
     # ---- users --------------------------------------------------------------------------------------------------------------
@@ -190,20 +205,28 @@ class AccountApi:
         body: UserNew = call.body
         refuse_newlines(body.name, *body.groups)
         try:
-            return _user_view(await self._accounts.add(body.name, body.role, body.password, body.groups))
+            user = await self._accounts.add(body.name, body.role, body.password, body.groups)
         except StoreConflictError as problem:
             raise Problem(409, f"{problem}.", code="taken") from None
+        self._note(call, "user", user.name, f"added: {_rights(user.role, user.groups)}")
+        return _user_view(user)
 
     async def change(self, call: Call) -> UserView:
         """Role, groups, password, or whether the user may come in."""
         body: UserChange = call.body
         refuse_newlines(*(body.groups or ()))
         groups = tuple(body.groups) if body.groups is not None else None
-        return _user_view(await self._accounts.change(call.path["name"], body.role, body.enabled, groups, body.password))
+        user = await self._accounts.change(call.path["name"], body.role, body.enabled, groups, body.password)
+        changed = [_rights(user.role, user.groups)] if body.role is not None or groups is not None else []
+        changed += [] if body.enabled is None else ["may sign in" if user.enabled else "disabled"]
+        changed += ["another password"] if body.password else []
+        self._note(call, "user", user.name, f"changed: {', '.join(changed) or 'nothing'}")
+        return _user_view(user)
 
     async def remove(self, call: Call) -> None:
         """Gone."""
         await self._accounts.remove(call.path["name"])
+        self._note(call, "user", call.path["name"], "removed")
 
     # ---- tokens ---------------------------------------------------------------------------------------------------------------
 
@@ -217,6 +240,7 @@ class AccountApi:
         body: NewTokenRequest = call.body
         refuse_newlines(body.name, *body.groups)
         word, token = await self._accounts.issue(body.role, body.expires_s, body.name, call.principal.user, body.groups)
+        self._note(call, "token", token.id, f"made: {token.name or 'no name'}, {_rights(token.role, token.groups)}, good until {iso_time(token.expires)}")
         return NewToken(word, token.id, iso_time(token.expires))
 
     async def revoke(self, call: Call) -> None:
@@ -224,6 +248,11 @@ class AccountApi:
         if not await self._accounts.revoke(call.path["id"]):
             hint = "GET /api/v1/tokens lists them. Tokens of the command line end with the signing key."
             raise Problem(404, f"There is no token {call.path['id']}.", code="unknown_token", hint=hint)
+        self._note(call, "token", call.path["id"], "revoked")
+
+
+def _rights(role: str, groups: Iterable[str]) -> str:
+    return f"{role} of {', '.join(groups) or 'all terminals'}"
 
 
 def _user_view(user: User) -> UserView:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from relay.core.audit import Audit
 from relay.core.quirks import KNOWN, MODEL, TERMINAL, QuirkError, Quirks
 from relay.store.quirks import Profile
 from relay.web.api_stored import known_sim
@@ -87,9 +88,10 @@ class KnownList(msgspec.Struct):
 class QuirkApi:
     """Handlers and their routes."""
 
-    def __init__(self, quirks: Quirks, names: Names) -> None:
+    def __init__(self, quirks: Quirks, names: Names, audit: Audit | None = None) -> None:
         self._quirks = quirks
         self._names = names
+        self._audit = audit
 
     def routes(self) -> Iterable[Route]:
         """The lines of the table."""
@@ -124,11 +126,18 @@ class QuirkApi:
             tag="quirks", summary="Say it is otherwise for every terminal of a model",
         )  # fmt: skip
 
-    def _change(self, kind: str, name: str, change: QuirkChange) -> Profile:
+    def _note(self, call: Call, subject: str, detail: str) -> None:
+        if self._audit is not None:
+            self._audit.record(call.principal.name, "quirk", subject, detail, call.request.address)
+
+    def _change(self, call: Call, kind: str, name: str) -> Profile:
+        change: QuirkChange = call.body
         try:
             profile = self._quirks.override(kind, name, change.override)
         except QuirkError as problem:
             raise Problem(400, f"{problem}.", code="bad_quirk", hint="GET /api/v1/quirks/known lists them.") from None
+        said = ", ".join(f"{quirk} {value}" for quirk, value in change.override.items()) or "nothing said by people"
+        self._note(call, name, f"{said}; what was learnt is forgotten" if change.forget else said)
         return self._quirks.forget(kind, name) if change.forget else profile
 
     async def get(self, call: Call) -> QuirkView:
@@ -143,7 +152,7 @@ class QuirkApi:
     async def put(self, call: Call) -> QuirkView:
         """The whole of what people say of it."""
         sim = await known_sim(self._names, call)
-        self._change(TERMINAL, sim, call.body)
+        self._change(call, TERMINAL, sim)
         return self._view(sim)
 
     def export(self, call: Call) -> dict[str, Any]:
@@ -161,6 +170,7 @@ class QuirkApi:
             raise Problem(400, f"{one.kind} {one.name}: {problem}.", code="bad_quirk", hint="GET /api/v1/quirks/known lists them.") from None
         for one in body.items:
             self._quirks.override(one.kind, one.name, one.override, one.learnt)
+        self._note(call, "import", f"{len(body.items)} profiles taken in")
         return Imported(len(body.items))
 
     def known(self, call: Call) -> dict[str, Any]:
@@ -174,4 +184,4 @@ class QuirkApi:
 
     def put_model(self, call: Call) -> dict[str, Any]:
         """The whole of what people say of it."""
-        return self._change(MODEL, f"{call.path['maker']}/{call.path['model']}", call.body)._asdict()
+        return self._change(call, MODEL, f"{call.path['maker']}/{call.path['model']}")._asdict()

@@ -179,10 +179,10 @@ class Web:
             [
                 *Pages(headers, parts.pages).routes(),
                 *self.relay.routes(),
-                *AccountApi(parts.accounts, parts.signer, settings.auth, parts.wall).routes(),
+                *AccountApi(parts.accounts, parts.signer, settings.auth, parts.wall, parts.audit).routes(),
                 *TerminalApi(names, parts.rows, parts.terminals, parts.hub, parts.orders, parts.wall).routes(),
                 *OrderApi(parts.orders, parts.ptz, names, lambda sim, what: parts.quirks.get(sim, f"vehicle.{what}")).routes(),
-                *QuirkApi(parts.quirks, names).routes(),
+                *QuirkApi(parts.quirks, names, parts.audit).routes(),
                 *TalkApi(parts.talks, names, addresses, parts.signer, settings.auth, settings.http, parts.sinks, parts.wall).routes(),
                 *self.live.routes(),
                 *StoredApi(parts.searches, parts.playbacks, names, addresses, self._record(parts)).routes(),

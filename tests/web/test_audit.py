@@ -14,6 +14,7 @@ import pytest
 from relay.core.audit import Audit
 from relay.store.audit import AuditStore
 from tests.store.direct import DirectDatabase
+from tests.web.test_accounts import Browser
 from tests.web.world import Relay
 
 
@@ -82,3 +83,43 @@ def test_a_store_that_refuses_is_said_so(relay: Relay, database: DirectDatabase)
     assert relay.api("GET", "/audit", expect=503)["error"] == "store"
     database.refusing = ""
     assert relay.api("GET", "/audit")["total"] == 3, "and what was recorded meanwhile is there"
+
+
+def notes(relay: Relay, action: str) -> list[tuple[str, str, str]]:
+    return [(row["who"], row["subject"], row["detail"]) for row in reversed(relay.api("GET", f"/audit?action={action}")["items"])]
+
+
+def test_log_ins_users_and_tokens_are_noted_without_a_secret(relay: Relay) -> None:
+    relay.api("POST", "/users", {"name": "cam", "role": "viewer", "password": "a good secret", "groups": ["north"]}, expect=201)
+    relay.api("PUT", "/users/cam", {"role": "operator", "groups": [], "password": "another secret"})
+    relay.api("PUT", "/users/cam", {"enabled": True})
+    browser = Browser(relay)
+    assert browser.login("cam", "a bad secret").status == 401
+    assert browser.login("nobody", "a bad secret").status == 401
+    browser.login("cam", "another secret")
+    browser.ask("PUT", "/session/password", {"old": "another secret", "new": "the third secret"})
+    browser.login("cam", "the third secret")
+    assert browser.ask("DELETE", "/session").status == 204
+    made = relay.api("POST", "/tokens", {"name": "wall", "role": "viewer", "groups": [], "expires_s": 3600}, expect=201)
+    relay.api("DELETE", f"/tokens/{made['id']}", expect=204)
+    relay.api("DELETE", "/users/cam", expect=204)
+    assert notes(relay, "login") == [
+        ("cam", "cam", "refused: wrong name or password"), ("nobody", "nobody", "refused: wrong name or password"), ("cam", "cam", "logged in"),
+        ("cam", "cam", "logged in"), ("cam", "cam", "logged out"),
+    ]  # fmt: skip
+    assert [(subject, detail) for _, subject, detail in notes(relay, "user")] == [
+        ("cam", "added: viewer of north"), ("cam", "changed: operator of all terminals, another password"), ("cam", "changed: may sign in"),
+        ("cam", "changed the own password"), ("cam", "removed"),
+    ]  # fmt: skip
+    first, last = notes(relay, "token")
+    assert first[1] == last[1] == made["id"]
+    assert first[2].startswith("made: wall, viewer of all terminals, good until ")
+    assert last[2] == "revoked"
+    everything = relay.call("GET", "/audit/export?format=json").body.decode()
+    assert "secret" not in everything
+    assert made["token"] not in everything
+
+
+def test_what_people_say_of_quirks_is_noted(relay: Relay) -> None:
+    relay.api("PUT", "/quirks/models/JTSIM/SIM-1078", {"override": {"talk.keep_ms": 400}, "forget": True})
+    assert [note[1:] for note in notes(relay, "quirk")] == [("JTSIM/SIM-1078", "talk.keep_ms 400; what was learnt is forgotten")]

@@ -2,7 +2,7 @@
 
 import { call, fileAddress, query } from "./api.js";
 import { make, moment, press, size, table, tag, told } from "./dom.js";
-import { addWords, t } from "./i18n.js";
+import { addWords, currentLanguage, t } from "./i18n.js";
 
 addWords({
   en: {
@@ -14,7 +14,12 @@ addWords({
 });
 
 const PAGE = 100;
-const ACTIONS = ["view", "message", "terminal", "alarm", "push", "download", "superior", "inspect", "talk", "ptz", "playback", "upload", "multimedia", "login", "user", "token"];
+/** Actions as they are kept, and what they are called on the Chinese page. */
+const ACTIONS = {
+  view: "观看", message: "下发消息", terminal: "终端资料", alarm: "报警处理", push: "推流", download: "下载", superior: "上级平台", inspect: "报文监视", talk: "对讲", ptz: "云台控制", playback: "录像回放",
+  upload: "文件上传", multimedia: "多媒体", record: "服务端录像", hook: "事件回调", quirk: "终端特性", login: "登录", user: "用户管理", token: "令牌管理",
+};
+const action = (name) => (currentLanguage() === "zh" && ACTIONS[name]) || name;
 
 export function open(element) {
   const filter = { who: "", action: "", subject: "", from: "", to: "" };
@@ -44,12 +49,12 @@ export function open(element) {
     const set = (name) => (event) => { filter[name] = event.target.value.trim(); load(); };
     const text = (name) => make("input", { type: "search", value: filter[name], placeholder: t(`au_${name}`), "aria-label": t(`au_${name}`), onchange: set(name), ...(name === "action" ? { list: "actions" } : {}) });
     const day = (name) => make("label", { class: "day" }, make("span", {}, t(`au_${name}`)), make("input", { type: "date", value: filter[name], onchange: set(name) }));
-    form.replaceChildren(make("h2", {}, t("page_audit")), text("who"), text("action"), make("datalist", { id: "actions" }, ...ACTIONS.map((action) => make("option", { value: action }))), text("subject"), day("from"), day("to"), ...["csv", "json"].map((format) => press(t(`au_${format}`), () => make("a", { href: fileAddress(`/audit/export${query({ ...wanted(), format })}`), download: `audit.${format}` }).click())));
+    form.replaceChildren(make("h2", {}, t("page_audit")), text("who"), text("action"), make("datalist", { id: "actions" }, ...Object.keys(ACTIONS).map((name) => make("option", { value: name, label: action(name) }))), text("subject"), day("from"), day("to"), ...["csv", "json"].map((format) => press(t(`au_${format}`), () => make("a", { href: fileAddress(`/audit/export${query({ ...wanted(), format })}`), download: `audit.${format}` }).click())));
     draw();
   }
 
   function draw() {
-    rows.replaceChildren(table([t("au_time"), t("au_who"), t("au_action"), t("au_subject"), t("au_detail"), t("au_address"), [t("au_bytes")]], items.map((one) => [moment(one.time), one.who, tag(one.action), one.subject, one.detail, one.address, [one.bytes ? size(one.bytes) : ""]]), problem || t("au_none")));
+    rows.replaceChildren(table([t("au_time"), t("au_who"), t("au_action"), t("au_subject"), t("au_detail"), t("au_address"), [t("au_bytes")]], items.map((one) => [moment(one.time), one.who, tag(action(one.action)), one.subject, one.detail, one.address, [one.bytes ? size(one.bytes) : ""]]), problem || t("au_none")));
     foot.replaceChildren(make("span", { class: "hint" }, problem ? "" : t("au_total", { n: total })), next ? press(t("au_more"), () => load(true)) : "");
   }
 
