@@ -74,7 +74,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("source")
     copy = folder / "copy"
     copy.mkdir()
-    for name in ("README.md", "LICENSE", "CONTRIBUTING.md", "Makefile", "MANIFEST.in", "setup.cfg", "pyproject.toml", "ruff.toml", ".dockerignore"):
+    for name in ("README.md", "LICENSE", "CONTRIBUTING.md", "Makefile", "MANIFEST.in", "setup.cfg", "setup.py", "pyproject.toml", "ruff.toml", ".dockerignore"):
         (copy / name).symlink_to(ROOT / name)
     for name in ("relay", "plugins", "etc", "docs", "tests", "bench", "newsfragments", ".ci"):
         (copy / name).symlink_to(ROOT / name)
@@ -97,7 +97,7 @@ def files(*folders: str) -> set[str]:
 
 
 def test_the_source_distribution_has_tests_documentation_and_samples(source: Path) -> None:
-    wanted = files("relay", "tests", "docs", "etc") | {"README.md", "LICENSE", "setup.cfg", "plugins/relay_plugin.py", ".ci/run", ".dockerignore"}
+    wanted = files("relay", "tests", "docs", "etc") | {"README.md", "LICENSE", "setup.cfg", "setup.py", "plugins/relay_plugin.py", ".ci/run", ".dockerignore"}
     assert {name for name in wanted if not name.endswith((".pyc", "dropin.cache"))} <= {
         str(path.relative_to(source)) for path in source.rglob("*") if path.is_file()
     }

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import configparser
+import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -72,3 +74,23 @@ def test_the_built_package_holds_the_plugin_the_page_and_every_module(tmp_path: 
     built = {str(path.relative_to(tmp_path / "built")) for path in (tmp_path / "built").rglob("*") if path.is_file()}
     modules = {str(path.relative_to(ROOT)) for path in (ROOT / "relay").rglob("*.py")}
     assert built == modules | data_files() | {"twisted/plugins/relay_plugin.py"}
+
+
+@pytest.mark.timeout(600)
+def test_the_hot_path_compiles_and_gives_the_same(tmp_path: Path) -> None:
+    pytest.importorskip("mypyc", reason="mypyc is not installed here")
+    headers = Path(sysconfig.get_paths()["include"]) / "Python.h"
+    if shutil.which("cc") is None or not headers.is_file():
+        pytest.skip("no C compiler, or not Python's headers (Debian's packages gcc and python3-dev)")
+    for name in ("setup.cfg", "setup.py", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    for folder in ("relay", "plugins", "tests"):
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__", "dropin.cache", "node_modules"))
+    environ = {**os.environ, "JT1078RELAY_COMPILE": "1", "PYTHONPATH": str(tmp_path)}
+    words = ["setup.py", "--quiet", "build_ext", "--inplace"], ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "tests/hub/test_shortcut.py"]
+    for one in words:
+        done = subprocess.run([sys.executable, *one], cwd=tmp_path, env=environ, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+    words = [sys.executable, "-c", "import relay.hub.shortcut as s; print(s.__file__)"]
+    where = subprocess.run(words, cwd=tmp_path, env=environ, capture_output=True, text=True, check=True).stdout
+    assert where.strip().endswith(".so")
