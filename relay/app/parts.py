@@ -36,7 +36,7 @@ from relay.app.explaining import Explainer
 from relay.app.health import Health
 from relay.app.keys import data_directory
 from relay.app.listening import Listeners
-from relay.app.ports import sublink_key
+from relay.app.ports import speaks_tls, sublink_key
 from relay.app.records import Records
 from relay.app.signalling import Signalling
 from relay.app.threads import files_pool, transcoding_pool
@@ -378,7 +378,7 @@ class Parts:
 
     def _speaks_tls(self, key: str) -> bool:
         section, _, name = key.partition(".")
-        return self.certificates.get(section) is not None and (name == "tls_port" or not getattr(getattr(self.settings, section), "tls_port", 0))
+        return self.certificates.get(section) is not None and speaks_tls(getattr(self.settings, section), name)
 
     def _stream(self, key: str, factory: Factory) -> None:
         bound = self.listeners.get(key)

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from relay.settings import Settings, Superior
 
 MANY = "media.talk_extra_ports"  #: the one key that names several ports; each is bound as ``key:NUMBER``
+
+
+def speaks_tls(section: Any, name: str) -> bool:
+    """Whether a section's listener (``port``, ``tcp_port`` … or ``tls_port``) has TLS: with a certificate, the one at ``tls_port``, or all without that."""
+    return bool(section.tls_certificate) and (name == "tls_port" or not getattr(section, "tls_port", 0))
 
 
 def sublink_key(superior: Superior) -> str:

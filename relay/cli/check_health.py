@@ -9,6 +9,7 @@ import argparse
 import http.client
 import ssl
 
+from relay.app.ports import speaks_tls
 from relay.cli.common import InputError, add_config_option, loaded
 from relay.errors import RelayError
 from relay.settings import Http
@@ -43,11 +44,12 @@ def run(args: argparse.Namespace) -> int:
 
 def connection_to(settings: Http) -> tuple[str, http.client.HTTPConnection]:
     """Where it listens, in words and as a connection that is yet to be made."""
-    port = settings.port or settings.tls_port
+    name = "port" if settings.port else "tls_port"
+    port: int = getattr(settings, name)
     if not port:
         raise InputError("http.port and http.tls_port are 0: there is nobody to ask")
     host = LOOPBACK.get(settings.host, settings.host)
-    if settings.tls_certificate and port == (settings.tls_port or settings.port):
+    if speaks_tls(settings, name):
         context = ssl._create_unverified_context()  # noqa: S323 - our own listener; its certificate names the public address
         return f"https://{host}:{port}", http.client.HTTPSConnection(host, port, timeout=TIMEOUT_S, context=context)
     return f"http://{host}:{port}", http.client.HTTPConnection(host, port, timeout=TIMEOUT_S)

@@ -43,7 +43,7 @@ export class Pushes {
 
   draw() {
     const drawn = JSON.stringify(this.items) + t("pu_title");
-    if (!this.items || drawn === this.drawn) return;       // a button between press and release must stay
+    if (!this.items || drawn === this.drawn) return;
     this.drawn = drawn;
     redraw(this.element, make("div", { class: "head" }, make("h2", {}, t("pu_title")), make("span", { class: "spacer" }), may("admin") && !who.groups.length ? press(t("pu_add"), () => this.add(), "primary") : ""),
       table([t("pu_push"), t("pu_channel"), t("pu_target"), t("pu_state"), [t("pu_sent")], [t("pu_begun")], ""], this.items.map((one) => [

@@ -202,7 +202,6 @@ export class Tile {
     const { state, failure } = player;
     this.cover.hidden = state === "playing";
     if (this.cover.hidden) return;
-    // Redrawn only when something shown changes: a click between mousedown and mouseup must find its button.
     const shown = JSON.stringify([state, failure, [...player.hops], player.retryIn, player.silent]);
     if (shown === this.covered) return;
     this.covered = shown;

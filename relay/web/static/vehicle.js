@@ -112,15 +112,11 @@ export class Vehicle {
 
   drawChannels() {
     const { item } = this;
-    const shown = JSON.stringify([item.channels.map((one) => [one.channel, one.name, one.source, one.kind]), item.online, this.shown]);
-    if (shown === this.channelsShown) {           // a button between press and release must stay
-      item.channels.forEach((one) => { this.viewers.get(one.channel).textContent = String(one.viewers); });
-      return;
-    }
+    const shown = JSON.stringify([item.channels, item.online, this.shown]);
+    if (shown === this.channelsShown) return;
     this.channelsShown = shown;
-    this.viewers = new Map(item.channels.map((one) => [one.channel, make("span", {}, String(one.viewers))]));
     redraw(this.channels, table([t("vh_channel"), [t("vh_viewers")], ""], item.channels.map((channel) => [
-      make("span", { title: `${t("vh_source")} ${channel.source}` }, `${channel.channel} ${channel.name || place(channel.channel)}`.trim(), make("small", {}, t(`kind_${channel.kind}`))), [this.viewers.get(channel.channel)],
+      make("span", { title: `${t("vh_source")} ${channel.source}` }, `${channel.channel} ${channel.name || place(channel.channel)}`.trim(), make("small", {}, t(`kind_${channel.kind}`))), [String(channel.viewers)],
       make("span", {}, ...(may("operator") ? ["talk", "listen", "broadcast"].map((mode) => press(t(`tk_${mode}`), () => startTalk(this.fleet, this.sim, channel.channel, mode), "plain", { disabled: !item.online })) : []), press(this.shown === channel.channel ? t("vh_watching") : t("vh_watch"), () => this.watch(channel.channel), "plain", { disabled: !item.online, "aria-pressed": String(this.shown === channel.channel) }),
         press(t("vh_starts"), (event) => doing(event, () => this.showStarts(channel.channel)))),
     ]), ""));
