@@ -42,6 +42,7 @@ from relay.app.restarting import Go, Restarting, gap
 from relay.core.accounts import Accounts
 from relay.core.tokens import Signer
 from relay.errors import RelayError, UsageError
+from relay.hub.shortcut import COMPILED
 from relay.settings import Settings
 from relay.store.store import Store
 
@@ -96,7 +97,8 @@ class Relay(MultiService):
         self._told_to_stop = False
         self._restarting = Restarting(self, twistd, config, here or Path.cwd()) if twistd is not None else None
         log.info("{said}", said=loaded.said)
-        log.info("jt1078relay {version}, Python {python}", version=relay.__version__, python=sys.version.split()[0])
+        loop = "compiled" if COMPILED else "in Python (no C compiler at installing)"
+        log.info("jt1078relay {version}, Python {python}, pictures' loop {loop}", version=relay.__version__, python=sys.version.split()[0], loop=loop)
         for warning in (*loaded.warnings, *advertised.warnings(loaded.settings)):
             log.warn("{warning}", warning=warning)
 

@@ -22,7 +22,7 @@ from relay.hub.framing import Framing
 from relay.hub.muxers import EARLY_TRACKS, FLEXIBLE, STATELESS, MakeMuxer
 from relay.hub.stats import TrackStats
 from relay.hub.viewer import Chunk, Send, Viewer
-from relay.mux.base import Muxer, Surround
+from relay.mux.base import Muxer
 
 if TYPE_CHECKING:
     from relay.hub.stream import Stream
@@ -34,8 +34,8 @@ LINGER_S = 5.0
 
 #: how a frame becomes a pending piece
 Way = tuple[Callable[[Frame], bytes], Callable[[bytes], None]]
-#: what goes round a picture of one NAL unit, and where the piece is kept
-ShortWay = tuple[Surround, list[bytes]]
+#: of the muxer (``flv.PLAIN_HEAD``), and where the pieces are kept
+ShortWay = tuple[tuple[int, int], list[bytes]]
 
 
 class Ways(NamedTuple):
@@ -301,8 +301,8 @@ class Output:
 
     def short_way(self) -> ShortWay | None:
         """How ``shortcut`` writes plain pictures; None where the muxer must see frames, or the pieces be cached."""
-        surround: Surround | None = getattr(self.muxer, "surround", None)
-        return (surround, self.pending) if surround is not None and self.stateless else None
+        plain: tuple[int, int] | None = getattr(self.muxer, "plain", None)
+        return (plain, self.pending) if plain is not None and self.stateless else None
 
     @property
     def direct_send(self) -> Send | None:

@@ -10,11 +10,12 @@ anything comes that is not ordinary::
                                             └──somebody needs the state (``settle``)──→ idle
 
 Nothing of what came is kept but the read itself, which joins the GOP cache as it is: all else is let go before the next connection is read, so
-that its pictures are made in the same, warm memory. Where a stream has one viewer, and he takes what comes, it is sent to from here.
+that its pictures are made in the same, warm memory. Where a stream has one viewer, and he takes what comes, it is sent to from here. If it is written as
+FLV and nothing else, and the relay was installed where there is a C compiler, ``scan`` in ``_scan.c`` does what the inner loop does.
 
 Ordinary is what the long way passes on without a second look: the next number, the same SIM and channel, honest marks, a stamp ahead of
 the last one by no more than ``timeline.EASY_STEP_MS``, one NAL unit, which is a P slice and begins a picture. The long way must give the same
-bytes for the same input; ``tests/hub/test_shortcut.py`` compares the two.
+bytes for the same input, and so must ``scan``; ``tests/hub/test_shortcut.py`` compares the three.
 """
 
 from __future__ import annotations
@@ -32,10 +33,18 @@ from relay.hub.output import Ways
 from relay.hub.picture import PLAIN_BYTES, Lent
 from relay.jt1078.demux import Demuxer
 from relay.jt1078.packet import SubpackageMark
+from relay.mux.flv import PLAIN, PLAIN_HEAD, PLAIN_HEAD_BYTES, PLAIN_TRAILER
+
+try:
+    from relay.hub._scan import scan
+except ImportError:  # not compiled here
+    scan = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
     from relay.hub.stream import Stream
 
+#: the inner loop has been, at installing
+COMPILED = scan is not None
 #: a picture that has not wholly come is begun again with each read; one that has more bytes than this takes the long way instead
 TAIL_MAX = 16384
 #: a packet that claims more takes the long way, which looks whether it may
@@ -47,8 +56,10 @@ MISSES_MAX = 16
 
 _M = 0x800000  # the M bit in bytes 0-7 of a packet
 _NUMBER = 0xFFFF
+_STAMP = 0xFFFFFFFFFFFFFFFF
 _TYPES = frozenset((0x00, 0x10, 0x20))  # I, P, B, in the upper half of the byte with the mark
 _LENGTH = struct.Struct(">I").pack
+_RULE = struct.Struct(">9Q").pack
 _START = b"\0\0\1"
 # Bytes 0-7, SIM to mark, time stamp, length of the body; and the same with the start code and the first bytes of the slice.
 _HEADS = {6: struct.Struct(">Q8sQ4xH"), 10: struct.Struct(">Q12sQ4xH")}
@@ -155,6 +166,13 @@ class Shortcut:
             self._stream.gop.items, self._stream.ways(),
         )  # fmt: skip
 
+    def _rule(self, borrowed: Borrowed) -> bytes:
+        """For ``scan``: ``struct rule`` in ``_scan.c``."""
+        (((lead, second), _),) = borrowed.ways.short
+        _, _, _, offset, easy = borrowed.pictures
+        numbers = borrowed.header, borrowed.reach - borrowed.header, self._middle_m, self._last_m, offset & _STAMP, easy, PACKET_MAX, lead, second
+        return b"".join((_RULE(*numbers), borrowed.marks.first[:-1], *PLAIN_BYTES[borrowed.pictures.pt]))
+
     def _run(self) -> Generator[int, tuple[bytes, float], None]:
         # One long function, since each call would cost as much as what it did; and plain variables, since an attribute costs three times as much.
         demuxer, ingest, stream, merge = self._demuxer, self._ingest, self._stream, self._merge
@@ -178,11 +196,13 @@ class Shortcut:
                         answer = REST
                         continue
                     self._idle = idle = False
-                    begin, follow, header, reach, ordinary, marks, word, lent, span, items, (surrounds, ways, direct) = borrowed
+                    begin, follow, header, reach, ordinary, marks, word, lent, span, items, (short, ways, direct) = borrowed
                     first, middle, last, atomic = marks
                     pt, config, stamp, offset, easy = lent
                     send = direct.direct_send if direct is not None else None
-                    (around, lead, trail), pending = surrounds[0] if len(surrounds) == 1 and not ways else ((None, 0, 0), [])
+                    alone = len(short) == 1 and not ways
+                    (lead, second), pending = short[0] if alone else ((0, 0), [])
+                    rule = self._rule(borrowed) if alone and scan is not None else b""
                     middle_m, last_m = self._middle_m, self._last_m
                     first_step, atomic_step = 1 + middle_m, 1 + last_m
                     body_at = header + 4
@@ -197,9 +217,19 @@ class Shortcut:
                 n = len(data)
                 stop = n - reach
                 inner_stop = n - header
-                pos = at = 0
+                pos = at = last_at = 0
                 usual = True
-                while pos <= stop:
+                if rule:
+                    made, pos, last_at, looked, count, stamp, gap, taken, usual = scan(data, n, rule, word, stamp)
+                    if made is not None:
+                        pending.append(made)
+                        made = None
+                        step = gap
+                        word += count
+                        frames += taken
+                    if not usual and looked <= inner_stop:
+                        head, ident, _, _ = follow(data, looked)
+                while pos <= stop and not rule:
                     head, ident, ts, length, beginning = begin(data, pos)
                     if ident == first:
                         expected = word + first_step
@@ -240,11 +270,12 @@ class Shortcut:
                         break
                     count = len(parts) - 1
                     size_of_unit = end - pos - header * count - 4
-                    if around is not None:
-                        parts[0], trailer = around(ts - offset, size_of_unit)
-                        parts.append(trailer)
+                    dts = ts - offset
+                    if alone:
+                        parts[0] = PLAIN_HEAD(PLAIN + size_of_unit, (dts & 0xFFFFFF) << 8 | dts >> 24 & 0xFF, lead, second, size_of_unit)
+                        parts.append(PLAIN_TRAILER(PLAIN_HEAD_BYTES + size_of_unit))
                         body = b"".join(parts)
-                        if not data[end - 1] or body.find(_START, lead, -trail) >= 0:
+                        if not data[end - 1] or body.find(_START, PLAIN_HEAD_BYTES, -4) >= 0:
                             usual = False
                             break
                         pending.append(body)
@@ -253,11 +284,11 @@ class Shortcut:
                         if not data[end - 1] or body.find(_START) >= 0:  # zeros after the slice; or more than one NAL unit
                             usual = False
                             break
-                        for (surround, _, _), written in surrounds:
-                            before, after = surround(ts - offset, size_of_unit)
-                            written.append(b"".join((before, body, after)))
+                        for (lead, second), written in short:
+                            before = PLAIN_HEAD(PLAIN + size_of_unit, (dts & 0xFFFFFF) << 8 | dts >> 24 & 0xFF, lead, second, size_of_unit)
+                            written.append(b"".join((before, body, PLAIN_TRAILER(PLAIN_HEAD_BYTES + size_of_unit))))
                         if ways:
-                            picture = plain_picture(ts - offset, _LENGTH(size_of_unit) + body, config, now)
+                            picture = plain_picture(dts, _LENGTH(size_of_unit) + body, config, now)
                             if items:
                                 items.append(picture)
                             for write, keep in ways:
@@ -266,9 +297,10 @@ class Shortcut:
                     stamp = ts
                     word += count
                     pos = end
+                    last_at = at
                     frames += 1
                 if pos:
-                    read = data, at, pos, header, offset
+                    read = data, last_at, pos, header, offset
                     seen = now
                     if keeps_reads:
                         items.append(read)
@@ -280,17 +312,18 @@ class Shortcut:
                     if not usual or left > TAIL_MAX or (left < reach and left > header - 15 and (left >= header or data[pos + header - 15] >= 0x30)):
                         self.rest = data[pos:]
                         if pos:
-                            read = data[:pos], at, pos, header, offset
+                            read = data[:pos], last_at, pos, header, offset
                             if keeps_reads:
                                 items[-1] = read
                         size -= left
                         tail = b""
                         answer = REST
                         settling = True
-                        if ident in (first, middle):
-                            self._middle_m = head & _M
-                        elif ident in (last, atomic):
-                            self._last_m = head & _M
+                        if ident[:-1] == first[:-1]:
+                            if ident[-1] & 0x0F in (SubpackageMark.FIRST, SubpackageMark.MIDDLE):
+                                self._middle_m = head & _M
+                            else:
+                                self._last_m = head & _M
                         self._misses = 0 if word - word_before >= WORTH_PACKETS else self._misses + 1
                     else:
                         tail = data[pos:]
@@ -315,6 +348,9 @@ class Shortcut:
                 if not settling:
                     body = b""
                     if stamp <= stamp_limit and size <= bytes_room and frames <= frames_room:
+                        # Freed now, while they are warm: at the next read, after those of all others, each would be a wait for memory.
+                        n = stop = inner_stop = at = last_at = end = length = size_of_unit = dts = looked = left = 0
+                        new = data = b""
                         continue
             else:
                 settling = now == 0.0  # _SETTLE, not _COUNT

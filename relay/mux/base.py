@@ -5,7 +5,6 @@ A muxer serves one (stream, container, options): it is fed every frame once, and
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Protocol
 
 from relay.codec.frame import AudioConfig, Frame, VideoConfig
@@ -28,10 +27,6 @@ class Muxer(Protocol):
     def write(self, frame: Frame) -> bytes:
         """The frame in this container; ``b""`` for a track that is not configured."""
 
-
-#: What a muxer may have as ``surround``, if it writes a picture of one NAL unit, which is no key frame and is shown when it is decoded, by putting
-#: something before and after: a function that gives both for a dts and the bytes of the unit, and how many bytes they have.
-Surround = tuple[Callable[[int, int], tuple[bytes, bytes]], int, int]
 
 #: what each container has an id for; anything else is transcoded before it comes here, or left out
 CARRIES = {

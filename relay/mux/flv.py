@@ -15,17 +15,21 @@ Time stamps are decoding times in milliseconds. One instance serves one stream a
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
 
 from relay.codec.frame import VIDEO, AudioConfig, Frame, VideoConfig
 from relay.errors import UsageError
 from relay.mux import amf0
-from relay.mux.base import Surround, unsupported
+from relay.mux.base import unsupported
 
-_HEAD20 = struct.Struct(">IIIII").pack  # tag head, the first five bytes of its body and the length of a NAL unit
+_U32 = struct.Struct(">I").pack
+#: Before a plain picture, which is one NAL unit, no key frame, and shown when it is decoded: PLAIN + its size, its dts (the lower 24 bits, then the upper 8),
+#: the two words of ``FlvMuxer.plain``, its size. And behind it: its size + PLAIN_HEAD_BYTES.
+PLAIN_HEAD = struct.Struct(">IIIII").pack
+PLAIN = 0x9000009
+PLAIN_HEAD_BYTES = 20
+PLAIN_TRAILER = _U32
 _HEAD16 = struct.Struct(">IIII").pack  # tag head and the first five bytes of its body
 _HEAD12 = struct.Struct(">III").pack  # tag head and the first byte of its body
-_U32 = struct.Struct(">I").pack
 
 _HVC1 = 0x68766331
 #: The size field has 24 bits. The hub's frames end at 4 MiB, so more is our own fault, and a tag cut short would break the whole stream.
@@ -58,7 +62,7 @@ class FlvMuxer:
         self._audio_lead = b""
         self._now = 0  # dts of the last configuration or key frame: what a joining viewer's headers are stamped with
         self._configured = False
-        self.surround: Surround = _around(0, 0), 20, 4
+        self.plain = (0, 0)  #: of a plain picture: the first byte of its tag's body, and the four after it; ``hub.shortcut`` writes such pictures itself
 
     # Muxer ------------------------------------------------------------------
 
@@ -73,8 +77,7 @@ class FlvMuxer:
             return b""
         self._video, self._audio = video, audio
         if video is not None:
-            plain = (0x27, 0x1000000) if video.codec == "h264" else (0x2C, 0x1000000) if self._legacy else (0xA3, _HVC1)
-            self.surround = _around(*plain), 20, 4
+            self.plain = (0x27, 0x1000000) if video.codec == "h264" else (0x2C, 0x1000000) if self._legacy else (0xA3, _HVC1)
         self._audio_lead = _audio_lead(audio) if audio is not None else b""
         if first:
             return b""
@@ -160,16 +163,6 @@ class FlvMuxer:
         if audio.codec == "opus":
             return tag(8, self._now, b"\x90Opus" + b"OpusHead" + audio.extra)
         return b""
-
-
-def _around(lead: int, offset: int) -> Callable[[int, int], tuple[bytes, bytes]]:
-    """For ``Surround``; of a plain picture: the first byte of its tag's body, and the four after it."""
-
-    def around(dts: int, size: int) -> tuple[bytes, bytes]:
-        stamp = dts << 8 if dts < 0x1000000 else (dts & 0xFFFFFF) << 8 | dts >> 24 & 0xFF
-        return _HEAD20(0x9000009 + size, stamp, lead, offset, size), _U32(size + 20)
-
-    return around
 
 
 def _audio_lead(audio: AudioConfig) -> bytes:

@@ -1,4 +1,7 @@
-"""The short way of ordinary pictures gives what the long way gives: the same bytes to every viewer, the same figures, whatever comes in which pieces."""
+"""The short way of ordinary pictures gives what the long way gives: the same bytes to every viewer, the same figures, whatever comes in which pieces.
+
+Everything here is done with the loop in Python and with the compiled one.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,12 @@ from typing import Any
 import pytest
 
 from relay.codec.frame import Frame
+from relay.hub import shortcut as short_way
 from relay.hub.formats import OutputFormat
 from relay.hub.shortcut import Shortcut
 from relay.net.media1078 import MediaProtocol
 from tests.hub.support import FakeSink
+from tests.hub.test_ingest import IDR5, PPS5, SPS5, VPS, annexb
 from tests.net.media_support import SIM, Camera, World, packet
 from tests.shared import captures, shared
 
@@ -20,6 +25,15 @@ FLV = OutputFormat(media="v", audio="none")
 BOTH = OutputFormat(audio="source")
 MP4 = OutputFormat("mp4", media="v", audio="none")
 WS = OutputFormat("flv", "ws", media="v", audio="none")
+
+
+@pytest.fixture(params=["python", "compiled"], autouse=True)
+def loop(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    if request.param == "python":
+        monkeypatch.setattr(short_way, "scan", None)
+    elif short_way.scan is None:
+        pytest.skip("relay.hub._scan was not compiled when this was installed: that needs a C compiler and Python's headers")
+    return str(request.param)
 
 
 class Transport:
@@ -392,3 +406,23 @@ def test_sim_of_ten_bytes() -> None:
         return out
 
     assert compare([longer(made) for made in pictures(rng, 100, Camera(SIM))]).frames_taken > 50
+
+
+def test_stamps_and_numbers_of_any_size() -> None:
+    for stamp in (0, 1, 0xFF, 0xFFFFFF - 100, 0x1000000 - 40, 0xFFFFFFFF - 100, 1 << 62, (1 << 63) - 100, (1 << 63) + 5, (1 << 64) - 5000):
+        camera = Camera()
+        camera.stamp = stamp
+        camera.seq = 0xFFFF - 30
+        assert compare(pictures(random.Random(11), 60, camera)).frames_taken > 20
+
+
+def test_h265() -> None:
+    rng = random.Random(12)
+    camera = Camera()
+    reads = []
+    for number in range(120):
+        plain = b"\0\0\0\1\x02\x01\xd0" + b"\xbb" * rng.choice((10, 300, 943, 944, 2500))
+        reads.append(camera._packets(plain, 1, 99) if number % 40 else camera._packets(annexb(VPS, SPS5, PPS5, IDR5), 0, 99))
+    way = compare(reads)
+    assert way.frames_taken > 60
+    assert b"\xa3hvc1" in way.sinks[0].got

@@ -30,7 +30,7 @@ def data_files() -> set[str]:
     return {
         str(path.relative_to(ROOT))
         for path in (ROOT / "relay").rglob("*")
-        if path.is_file() and path.suffix not in {".py", ".pyc"} and "__pycache__" not in path.parts and not path.name.startswith(".")
+        if path.is_file() and path.suffix not in {".py", ".pyc", ".c", ".so"} and "__pycache__" not in path.parts and not path.name.startswith(".")
     }
 
 
@@ -76,21 +76,34 @@ def test_the_built_package_holds_the_plugin_the_page_and_every_module(tmp_path: 
     assert built == modules | data_files() | {"twisted/plugins/relay_plugin.py"}
 
 
-@pytest.mark.timeout(600)
-def test_the_hot_path_compiles_and_gives_the_same(tmp_path: Path) -> None:
-    pytest.importorskip("mypyc", reason="mypyc is not installed here")
-    headers = Path(sysconfig.get_paths()["include"]) / "Python.h"
-    if shutil.which("cc") is None or not headers.is_file():
-        pytest.skip("no C compiler, or not Python's headers (Debian's packages gcc and python3-dev)")
+def copy_with_setup(where: Path) -> None:
     for name in ("setup.cfg", "setup.py", "pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, tmp_path / name)
-    for folder in ("relay", "plugins", "tests"):
-        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__", "dropin.cache", "node_modules"))
-    environ = {**os.environ, "JT1078RELAY_COMPILE": "1", "PYTHONPATH": str(tmp_path)}
-    words = ["setup.py", "--quiet", "build_ext", "--inplace"], ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "tests/hub/test_shortcut.py"]
-    for one in words:
-        done = subprocess.run([sys.executable, *one], cwd=tmp_path, env=environ, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
-    words = [sys.executable, "-c", "import relay.hub.shortcut as s; print(s.__file__)"]
-    where = subprocess.run(words, cwd=tmp_path, env=environ, capture_output=True, text=True, check=True).stdout
-    assert where.strip().endswith(".so")
+        shutil.copy(ROOT / name, where / name)
+    for folder in ("relay", "plugins"):
+        shutil.copytree(ROOT / folder, where / folder, ignore=shutil.ignore_patterns("__pycache__", "dropin.cache", "*.so"))
+
+
+def build_in_place(where: Path, **environ: str) -> list[str]:
+    """What has been compiled."""
+    words = [sys.executable, "setup.py", "--quiet", "build_ext", "--inplace"]
+    done = subprocess.run(words, cwd=where, env={**os.environ, **environ}, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+    return [path.name.partition(".")[0] for path in (where / "relay").rglob("*.so")]
+
+
+def test_one_loop_is_compiled_where_there_is_a_compiler(tmp_path: Path) -> None:
+    pytest.importorskip("setuptools", reason="setuptools is not installed here")
+    if shutil.which("cc") is None or not (Path(sysconfig.get_paths()["include"]) / "Python.h").is_file():
+        pytest.skip("no C compiler, or not Python's headers (Debian's packages gcc and python3-dev)")
+    copy_with_setup(tmp_path)
+    assert build_in_place(tmp_path) == ["_scan"]
+    words = [sys.executable, "-c", "import relay.hub._scan as scan, relay.hub.shortcut as shortcut; print(shortcut.scan is scan.scan, scan.__file__)"]
+    done = subprocess.run(words, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(tmp_path)}, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith(f"True {tmp_path}")
+
+
+@pytest.mark.parametrize("environ", [{"CC": "/bin/false"}, {"CC": "/nonexistent/cc"}, {"JT1078RELAY_PLAIN": "1"}], ids=str)
+def test_without_a_compiler_it_is_left_in_python(tmp_path: Path, environ: dict[str, str]) -> None:
+    pytest.importorskip("setuptools", reason="setuptools is not installed here")
+    copy_with_setup(tmp_path)
+    assert build_in_place(tmp_path, **environ) == []
