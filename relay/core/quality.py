@@ -196,6 +196,7 @@ class QualityWatch:
         self._clock = clock
         self._events = events
         self._known: dict[Stream, Quality] = {}
+        self._streams: list[Stream] = []  #: all of them, as they were at phase 0
         self._phase = 0
         self._call: DelayedCall | None = None
 
@@ -220,12 +221,13 @@ class QualityWatch:
     def _look(self) -> None:
         self.start()
         now = self._clock.seconds()
-        streams = [stream for stream in self._registry.streams() if stream.key.kind == "live"]
         if not self._phase:
-            for gone in self._known.keys() - set(streams):
+            self._streams = [stream for stream in self._registry.streams() if stream.key.kind == "live"]
+            for gone in self._known.keys() - set(self._streams):
                 del self._known[gone]
-        for stream in streams[self._phase :: SLICES]:
-            self.look(stream, now)
+        for stream in self._streams[self._phase :: SLICES]:
+            if stream.state is not StreamState.ENDED:
+                self.look(stream, now)
         self._phase = (self._phase + 1) % SLICES
 
     def look(self, stream: Stream, now: float) -> None:

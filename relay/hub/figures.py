@@ -201,12 +201,14 @@ class Figures:
         if now >= self._rotate_at:
             self._rotate_at = now + DELAY_SPAN_S
             self._delay.rotate()
-        self._meter.sample(now, self.frames, self.received, self.packets, self.lost_packets)
+        self._count()
+        self._meter.sample(now, self._frames, self._bytes, self._packets, self.lost_packets)
 
     def take_loss(self) -> float | None:
         """Percent of the packets due since the last call that did not come (for 0x9105); None when no packet was due."""
+        self._count()
         packets, lost = self._loss_mark
-        self._loss_mark = (self.packets, self.lost_packets)
+        self._loss_mark = (self._packets, self.lost_packets)
         lost = self.lost_packets - lost
-        due = self.packets - packets + lost
+        due = self._packets - packets + lost
         return 100.0 * lost / due if due > 0 else None

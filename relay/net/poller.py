@@ -121,14 +121,16 @@ class Poller:
         if not connections:
             return
         now = self._clock.seconds()
+        buffer, view = self._buffer, self._view
         for fd, _ in self._epoll.poll(0, len(connections)):
             connection = connections.get(fd)
             if connection is None:
                 continue
             try:
-                for _ in range(READS_A_TICK):
-                    if not connection.readable(self._buffer, self._view, now):
-                        break
+                if connection.readable(buffer, view, now):
+                    for _ in range(READS_A_TICK - 1):
+                        if not connection.readable(buffer, view, now):
+                            break
             except Exception:
                 self._failed(connection)
 
