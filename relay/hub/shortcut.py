@@ -167,7 +167,7 @@ class Shortcut:
         )  # fmt: skip
 
     def _rule(self, borrowed: Borrowed) -> bytes:
-        """For ``scan``: ``struct rule`` in ``_scan.c``."""
+        """For ``scan``: the numbers that ``_scan.c`` names, SIM and channel, what a plain picture may begin with."""
         (((lead, second), _),) = borrowed.ways.short
         _, _, _, offset, easy = borrowed.pictures
         numbers = borrowed.header, borrowed.reach - borrowed.header, self._middle_m, self._last_m, offset & _STAMP, easy, PACKET_MAX, lead, second
