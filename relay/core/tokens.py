@@ -56,7 +56,7 @@ ROLES = {role.word: role for role in Role}
 
 
 class TokenError(RelayError):
-    """The token does not open this; ``reason`` is one of expired, bad-signature, wrong-path, wrong-address, malformed."""
+    """The token does not open this; ``reason`` is one of expired, bad-signature, wrong-path, wrong-address, wrong-kind, malformed."""
 
     def __init__(self, reason: str, detail: str = "") -> None:
         super().__init__(detail or f"the token is refused: {reason}")
@@ -227,7 +227,7 @@ class Signer:
         if len(fields) != 5 or not fields[1].lstrip("-").isdigit():
             raise TokenError("malformed", "this is no token of this version")
         if fields[0] != kind:
-            raise TokenError("malformed", f"this token is for {_WORDS.get(fields[0], 'something else')}, not for {_WORDS[kind]}")
+            raise TokenError("wrong-kind", f"this token is for {_WORDS.get(fields[0], 'something else')}, not for {_WORDS[kind]}")
         expires = int(fields[1])
         if now > expires + self.leeway_s:
             raise TokenError("expired", "the token has expired")

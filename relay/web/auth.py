@@ -43,6 +43,10 @@ _HINTS = {
     "bad-signature": "It was made with another signing key, or changed on its way.",
     "wrong-path": "Tokens are for single channels: ask the API for this channel's play URLs.",
     "wrong-address": "It was made for one client address; this one is another.",
+    "wrong-kind": (
+        "Media addresses take media tokens, and the API takes API tokens or a log-in: "
+        "ask the API for the channel's play URLs, or see `jt1078relay token --help`."
+    ),
     "malformed": "It must be sent as it was made, from the first to the last character.",
     "revoked": "Log in again, or ask for a new token.",
 }

@@ -106,6 +106,6 @@ def test_no_token_an_api_token_and_an_unknown_terminal() -> None:
     (failure,) = world.open(f"{SIM}_1")
     assert (failure.value.status, failure.value.code) == (401, "unauthorized")
     (failure,) = world.open(f"{SIM}_1", world.signer.api("admin", 60, WALL))
-    assert failure.value.code == "token_malformed"
+    assert failure.value.code == "token_wrong_kind"
     (failure,) = world.open("nobody_1", world.signer.media("*", 60, WALL))
     assert (failure.value.status, failure.value.code) == (404, "unknown_terminal")

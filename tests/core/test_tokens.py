@@ -100,8 +100,8 @@ def test_api_tokens_carry_role_and_name(signer: Signer) -> None:
 
 
 def test_a_media_token_never_opens_the_api_nor_the_other_way(signer: Signer) -> None:
-    refused("malformed", signer.check_api, signer.media("*", 60, NOW, viewer="admin"), NOW)
-    refused("malformed", signer.check_media, signer.api("admin", 60, NOW), "*", NOW)
+    refused("wrong-kind", signer.check_api, signer.media("*", 60, NOW, viewer="admin"), NOW)
+    refused("wrong-kind", signer.check_media, signer.api("admin", 60, NOW), "*", NOW)
 
 
 def test_every_changed_character_is_noticed(signer: Signer) -> None:

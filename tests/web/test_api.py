@@ -103,7 +103,7 @@ def test_a_refused_token_says_why(reason: str) -> None:
     }
     answer = relay.ask("GET", "/api/v1/status", {"Authorization": f"Bearer {tokens[reason]}"})
     assert answer.status == 401
-    assert answer.json["error"] == ("token_malformed" if reason == "media" else f"token_{reason}")
+    assert answer.json["error"] == ("token_wrong_kind" if reason == "media" else f"token_{reason}")
     assert answer.json["hint"]
     assert "www-authenticate" in answer.headers
     relay.end()

@@ -230,7 +230,7 @@ def test_options_allow_every_origin() -> None:
         ("other channel", 403, "token_wrong_path"),
         ("other terminal", 403, "token_wrong_path"),
         ("other address", 403, "token_wrong_address"),
-        ("api", 403, "token_malformed"),
+        ("api", 403, "token_wrong_kind"),
     ],
 )
 @pytest.mark.parametrize("path", [f"{ONE}.flv", f"{ONE}.mp4", "/13800138000/1.flv", "/live/bus-17_1.flv"])

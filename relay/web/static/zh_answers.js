@@ -266,6 +266,7 @@ export default [
   ["It was made with another signing key, or changed on its way.", "令牌由其他密钥签发，或途中被改动。"],
   ["Tokens are for single channels: ask the API for this channel's play URLs.", "令牌只对单个通道有效：请通过 API 获取该通道的播放地址。"],
   ["It was made for one client address; this one is another.", "令牌只对签发时的客户端地址有效，当前地址不同。"],
+  ["Media addresses take media tokens, and the API takes API tokens or a log-in: ask the API for the channel's play URLs, or see `jt1078relay token --help`.", "媒体地址须用媒体令牌，API 须用 API 令牌或登录：请通过 API 获取该通道的播放地址，或参阅 `jt1078relay token --help`。"],
   ["It must be sent as it was made, from the first to the last character.", "令牌须完整、原样发送。"],
   ["Log in again, or ask for a new token.", "请重新登录，或申请新令牌。"],
   ["Log in, or send it as Authorization: Bearer …, or for GET as ?token=… in the address.", "请登录，或以 Authorization: Bearer … 发送，GET 也可在地址中加 ?token=…。"],
