@@ -1,1 +1,1 @@
-Where there is a C compiler at installing, the loop that takes ordinary pictures from packets to FLV tags is compiled: many streams cost a quarter to a third less. Elsewhere it runs in Python.
+Where there is a C compiler at installing, the loop that takes ordinary pictures from packets to FLV tags is compiled: many streams cost a quarter less. Elsewhere it runs in Python.
