@@ -43,7 +43,7 @@ except ImportError:  # not compiled here
 if TYPE_CHECKING:
     from relay.hub.stream import Stream
 
-#: the inner loop has been, at installing
+#: whether the inner loop was compiled at installing
 COMPILED = scan is not None
 #: a picture that has not wholly come is begun again with each read; one that has more bytes than this takes the long way instead
 TAIL_MAX = 16384
