@@ -137,9 +137,10 @@ def prepare_captures(at: Desk) -> None:
 
 
 def prepare_simulating(at: Desk) -> None:
-    """A recorded stream, a film, and a vehicle for the superior platform."""
+    """Recorded streams, a film, and a vehicle for the superior platform."""
     at.relay.terminal(OTHER, "--plate", PLATE, "--channels", "1", "--position-interval", "1")
     record(at.relay.url(f"/live/{OTHER}_1.jt1078"), 1.5, at.folder / "bus.jt1078")
+    shutil.copy(at.folder / "bus.jt1078", at.folder / "h265.jt1078")  # what is in it does not matter here
     need("ffmpeg")
     words = ["-f", "lavfi", "-i", "testsrc2=size=320x240:rate=15", "-t", "2", "-c:v", "libx264", "-pix_fmt", "yuv420p", "street.mp4"]
     run("ffmpeg", "-v", "error", *words[:-1], at.folder / words[-1])
