@@ -97,7 +97,7 @@ class Relay(MultiService):
         self._told_to_stop = False
         self._restarting = Restarting(self, twistd, config, here or Path.cwd()) if twistd is not None else None
         log.info("{said}", said=loaded.said)
-        loop = "compiled" if COMPILED else "in Python (no C compiler at installing)"
+        loop = "compiled" if COMPILED else "in Python"
         log.info("jt1078relay {version}, Python {python}, pictures' loop {loop}", version=relay.__version__, python=sys.version.split()[0], loop=loop)
         for warning in (*loaded.warnings, *advertised.warnings(loaded.settings)):
             log.warn("{warning}", warning=warning)

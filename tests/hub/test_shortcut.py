@@ -28,12 +28,11 @@ WS = OutputFormat("flv", "ws", media="v", audio="none")
 
 
 @pytest.fixture(params=["python", "compiled"], autouse=True)
-def loop(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+def loop(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if request.param == "python":
         monkeypatch.setattr(short_way, "scan", None)
     elif short_way.scan is None:
         pytest.skip("relay.hub._scan was not compiled when this was installed: that needs a C compiler and Python's headers")
-    return str(request.param)
 
 
 class Transport:
